@@ -1,0 +1,1 @@
+"""Request and Response, and the client the shell talks through."""

@@ -1,0 +1,122 @@
+"""The shell's way to the controller: HTTP on its Unix socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from avish.errors import UnavailableError
+
+TIMEOUT = 120.0
+"""Seconds an answer may take: the longest commit, not the usual one."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Answer:
+    """Status, JSON body, and the two headers that matter: warnings and the revision the answer was read from."""
+
+    __slots__ = ("body", "etag", "status", "warnings")
+
+    def __init__(self, response: http.client.HTTPResponse, data: bytes) -> None:
+        self.status = response.status
+        self.body: Any = json.loads(data) if data else None
+        self.warnings: tuple[str, ...] = tuple(json.loads(response.headers.get("X-Avish-Warnings") or "[]"))
+        self.etag = response.headers.get("ETag", "")
+
+
+class Client:
+    """One connection, kept open; not for two threads at a time. Raises UnavailableError when nobody answers."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._connection = _UnixConnection(home / "avishd.sock")
+
+    def connect(self) -> None:
+        """Find out whether a controller is there."""
+        try:
+            self._connection.connect()
+        except OSError as error:
+            raise self._away(error) from None
+
+    def call(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None, etag: str = ""
+    ) -> Answer:
+        """One request. A read is tried a second time on a fresh connection; a write whose fate is unknown is not."""
+        headers = {"If-None-Match": etag} if etag else {}
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        for last in (False, True):
+            try:
+                fresh = self._connection.sock is None
+                self._connection.request(method, target(path, query), body=data, headers=headers)
+                response = self._connection.getresponse()
+                return Answer(response, response.read())
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
+                self._connection.close()
+                if last or fresh or method != "GET":
+                    raise self._lost(method, error) from None
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self._connection.close()
+                raise self._away(error) from None
+        raise AssertionError("unreachable")
+
+    def stream(self, path: str) -> Iterator[dict[str, Any]]:
+        """The events of a path, one JSON object a line, on a connection of its own until it ends."""
+        connection = _UnixConnection(self.home / "avishd.sock")
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise UnavailableError(str(json.loads(response.read() or b"{}").get("error", response.reason)))
+            for line in response:
+                if line.strip():
+                    yield json.loads(line)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._away(error) from None
+        finally:
+            connection.close()
+
+    def _away(self, error: Exception) -> UnavailableError:
+        if isinstance(error, TimeoutError):
+            return UnavailableError(f"the controller of {self.home} does not answer within {TIMEOUT:.0f} s")
+        if isinstance(error, PermissionError):
+            return UnavailableError(
+                f"no access to the controller's socket in {self.home}: root or group avish is needed"
+            )
+        return UnavailableError(
+            f"no controller answers in {self.home}; start one: avishd serve --home {self.home}"
+            " (or avishd up TOPOLOGY for a lab)"
+        )
+
+    def _lost(self, method: str, error: Exception) -> UnavailableError:
+        if method == "GET":
+            return self._away(error)
+        return UnavailableError(
+            "the connection to the controller broke during a change; show the object to see whether it was made"
+        )
+
+
+def target(path: str, query: Mapping[str, str] | None) -> str:
+    """Path and query as they stand in a request line."""
+    if not query:
+        return quote(path, safe="/:@+._-")
+    pairs = "&".join(
+        f"{quote(name)}={quote(value, safe='')}" if value else quote(name) for name, value in query.items()
+    )
+    return f"{quote(path, safe='/:@+._-')}?{pairs}"

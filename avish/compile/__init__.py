@@ -1,0 +1,1 @@
+"""Configuration in, the wanted state of each service engine out; pure."""

@@ -1,0 +1,1 @@
+"""The configuration as an immutable value, its checks and its store."""

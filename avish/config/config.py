@@ -1,0 +1,195 @@
+"""The configuration as a value: bodies by type and uuid, with the indexes that keep a commit cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Body = dict[str, Any]
+"""An object as stored. Shared between revisions: never changed in place."""
+_Table = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``body`` is the whole object from now on; None: it is gone."""
+
+    type: str
+    uuid: str
+    body: Body | None
+
+
+class Config:
+    """An immutable revision. Tables that a change does not touch are shared with the revision before it."""
+
+    __slots__ = ("_bodies", "_mentions", "_names", "revision")
+
+    def __init__(self, revision: int = 0, base: Config | None = None) -> None:
+        self.revision = revision
+        self._bodies: _Table = dict(base._bodies) if base else {}
+        self._names: _Table = dict(base._names) if base else {}
+        self._mentions: _Table = dict(base._mentions) if base else {}
+
+    @classmethod
+    def of(cls, revision: int, objects: Iterable[tuple[str, Body]]) -> Config:
+        """A configuration from (type, body) in order of creation."""
+        return cls().with_changes((Change(kind, body["uuid"], body) for kind, body in objects), revision)
+
+    def get(self, kind: str, uuid: str) -> Body | None:
+        """The object, or None."""
+        return self._bodies.get(kind, {}).get(uuid)
+
+    def uuid_of(self, kind: str, name: str, tenant: str = "admin") -> str | None:
+        """The uuid of the object of that name, or None."""
+        return self._names.get(kind, {}).get((tenant, name))
+
+    def named(self, kind: str, name: str, tenant: str = "admin") -> Body | None:
+        """The object of that name, or None."""
+        return self.get(kind, self.uuid_of(kind, name, tenant) or "")
+
+    def all(self, kind: str) -> list[Body]:
+        """Every object of a type, in order of creation."""
+        return list(self._bodies.get(kind, {}).values())
+
+    def table(self, kind: str) -> dict[str, Body]:
+        """uuid -> body; read only. The same table as in another revision: nothing of the type differs."""
+        return self._bodies.get(kind, {})
+
+    def types(self) -> list[str]:
+        """The types that have had objects."""
+        return list(self._bodies)
+
+    def referrers(self, uuid: str) -> list[tuple[str, str]]:
+        """(type, uuid) of the objects that refer to this one."""
+        found = self._mentions.get(_bucket(uuid), {}).get(uuid, {})
+        return [(kind, referrer) for referrer, kind in found.items()]
+
+    def vsvips_with(self, address: str) -> list[str]:
+        """uuids of the vsvips that hold this IPv4 address."""
+        return [uuid for _, uuid in self.referrers(_address_key(address))]
+
+    def target(self, ref: str | None) -> Body | None:
+        """The object a stored reference (``/api/pool/<uuid>``) leads to."""
+        if not ref or not ref.startswith("/api/"):
+            return None
+        kind, _, uuid = ref[5:].partition("/")
+        return self.get(kind, uuid)
+
+    def with_changes(self, changes: Iterable[Change], revision: int) -> Config:
+        """The configuration after ``changes``."""
+        draft = Draft(self, revision)
+        for change in changes:
+            draft.put(change)
+        return draft.freeze()
+
+
+class Draft(Config):
+    """A Config being made: copies a table when it first changes it, once."""
+
+    __slots__ = ("_owned",)
+
+    def __init__(self, base: Config, revision: int) -> None:
+        super().__init__(revision, base)
+        self._owned: set[tuple[Any, ...]] = set()
+
+    def put(self, change: Change) -> None:
+        """Carry out one change."""
+        bodies = self._own(self._bodies, change.type)
+        old = bodies.get(change.uuid)
+        self._rename(change, old)
+        self._remention(change, old)
+        if change.body is None:
+            bodies.pop(change.uuid, None)
+        else:
+            bodies[change.uuid] = change.body
+
+    def freeze(self) -> Config:
+        """The finished value; the draft is not used afterwards."""
+        return Config(self.revision, self)
+
+    def _own(self, table: _Table, key: str) -> dict[Any, Any]:
+        mark = (id(table), key)
+        if mark not in self._owned:
+            self._owned.add(mark)
+            table[key] = dict(table.get(key, {}))
+        return table[key]
+
+    def _rename(self, change: Change, old: Body | None) -> None:
+        before, after = _name_key(old), _name_key(change.body)
+        if before == after:
+            return
+        names = self._own(self._names, change.type)
+        if before is not None and names.get(before) == change.uuid:
+            del names[before]
+        if after is not None:
+            names[after] = change.uuid
+
+    def _remention(self, change: Change, old: Body | None) -> None:
+        before, after = _mentioned(old), _mentioned(change.body)
+        for target in before - after:
+            self._referrers_of(target).pop(change.uuid, None)
+        for target in after - before:
+            self._referrers_of(target)[change.uuid] = change.type
+
+    def _referrers_of(self, target: str) -> dict[str, str]:
+        bucket = self._own(self._mentions, _bucket(target))
+        if (target,) not in self._owned:
+            self._owned.add((target,))
+            bucket[target] = dict(bucket.get(target, {}))
+        return bucket[target]  # type: ignore[no-any-return]
+
+
+def ref_to(kind: str, uuid: str) -> str:
+    """The stored form of a reference."""
+    return f"/api/{kind}/{uuid}"
+
+
+def uuid_in(ref: str | None) -> str:
+    """The uuid in a stored reference; "" when there is none."""
+    return ref.rpartition("/")[2] if ref else ""
+
+
+def title(kind: str, body: Body) -> str:
+    """How an object is called in error texts: ``pool web``."""
+    return f"{kind} {body.get('name') or body.get('uuid', '')}"
+
+
+def _name_key(body: Body | None) -> tuple[str, str] | None:
+    if body is None or "name" not in body:
+        return None
+    return uuid_in(body.get("tenant_ref")) or "admin", body["name"]
+
+
+def _bucket(target: str) -> str:
+    """Targets are kept in groups (by the type in the uuid), so that a change copies one group only."""
+    return target.partition("-")[0]
+
+
+def _address_key(address: str) -> str:
+    """A VIP mentions its address, as if the address were an object."""
+    return f"address-{address}"
+
+
+def _mentioned(body: Body | None) -> set[str]:
+    return set(_walk(body)) if body else set()
+
+
+def _walk(body: Body) -> Iterator[str]:
+    for key, value in body.items():
+        if isinstance(value, dict):
+            yield from _walk(value)
+        elif isinstance(value, list):
+            yield from _walk_list(key, value)
+        elif key.endswith("_ref") and value.startswith("/api/"):
+            yield uuid_in(value)
+
+
+def _walk_list(key: str, values: list[Any]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, dict):
+            yield from _walk(value)
+            if key == "vip" and "ip_address" in value:
+                yield _address_key(value["ip_address"]["addr"])
+        elif key.endswith("_refs") and value.startswith("/api/"):
+            yield uuid_in(value)

@@ -1,0 +1,1 @@
+"""The controller without its sockets: requests, commits, captures."""

@@ -1,0 +1,143 @@
+"""Stored bodies as the REST API shows them: references and url absolute with their names, secrets hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from avish.config.config import Body, Config
+from avish.errors import ValidationError
+from avish.schema.model import Field, Message, ObjectType
+from avish.schema.types import SENSITIVE, Ref, Secret
+
+Show = Callable[[str], str]
+"""From a stored reference to the one that is shown."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The fields of a message that are not shown as they are stored."""
+
+    refs: list[str] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
+    nested: list[tuple[str, _Plan]] = field(default_factory=list)
+    dull: bool = False
+
+
+class Renderer:
+    """Renders bodies; what to do for a type is worked out once."""
+
+    def __init__(self) -> None:
+        self._plans: dict[int, tuple[Message, _Plan]] = {}
+
+    def body(self, config: Config, object_type: ObjectType, stored: Body, base: str) -> Body:
+        """The stored body with absolute references; ``base`` is "https://<host>"."""
+
+        def show(ref: str) -> str:
+            target = config.target(ref) if ref.startswith("/api/") else None
+            return ref if target is None else f"{base}{ref}#{target['name']}"
+
+        shown = _shown(stored, self._plan(object_type), show)
+        url = f"{base}/api/{object_type.name}/{stored['uuid']}#{stored.get('name', '')}"
+        return {"url": url, **shown}
+
+    def _plan(self, message: Message) -> _Plan:
+        known = self._plans.get(id(message))
+        if known is not None:
+            return known[1]
+        plan = _Plan()
+        self._plans[id(message)] = (message, plan)
+        for item in message.fields.values():
+            self._add(plan, item)
+        plan.dull = not (plan.refs or plan.secrets or plan.nested)
+        return plan
+
+    def _add(self, plan: _Plan, item: Field) -> None:
+        if isinstance(item.type, Ref):
+            plan.refs.append(item.name)
+        elif isinstance(item.type, Secret):
+            plan.secrets.append(item.name)
+        elif item.message is not None:
+            inner = self._plan(item.message)
+            if not inner.dull:
+                plan.nested.append((item.name, inner))
+
+
+def _shown(value: Body, plan: _Plan, show: Show) -> Body:
+    result = dict(value)
+    for name in plan.refs:
+        if name in result:
+            result[name] = _each(result[name], show)
+    for name in plan.secrets:
+        if result.get(name):
+            result[name] = SENSITIVE
+    for name, inner in plan.nested:
+        if name in result:
+            result[name] = _each(result[name], lambda one, inner=inner: _shown(one, inner, show))
+    return result
+
+
+def _each(value: Any, change: Callable[[Any], Any]) -> Any:
+    return [change(one) for one in value] if isinstance(value, list) else change(value)
+
+
+def selected(body: Body, fields: Iterable[str]) -> Body:
+    """Only ``fields`` of a body, and what identifies it."""
+    wanted = {"url", "uuid", "name", *fields}
+    return {name: value for name, value in body.items() if name in wanted}
+
+
+def patched(body: Body, patch: Any) -> Body:
+    """The vendor's PATCH: {"add": {..}, "replace": {..}, "delete": {..}}, one level deep.
+
+    Lists get, become or lose entries; other fields are set or (delete) removed.
+    """
+    if not isinstance(patch, dict) or not patch or any(key not in ("add", "replace", "delete") for key in patch):
+        raise ValidationError('a PATCH needs a body such as {"add": {field: value}}; also "replace" and "delete"')
+    result = dict(body)
+    for verb, fields in patch.items():
+        if not isinstance(fields, dict):
+            raise ValidationError(f'"{verb}" of a PATCH holds fields: {{"{verb}": {{field: value}}}}')
+        for name, value in fields.items():
+            _patch(result, verb, name, value)
+    return result
+
+
+def _patch(body: Body, verb: str, name: str, value: Any) -> None:
+    present = body.get(name)
+    if verb == "delete" and isinstance(present, list) and value not in (None, ""):
+        gone = value if isinstance(value, list) else [value]
+        body[name] = [one for one in present if not any(_same(one, other) for other in gone)]
+    elif verb == "delete":
+        body.pop(name, None)
+    elif verb == "add" and isinstance(present, list):
+        fresh = value if isinstance(value, list) else [value]
+        body[name] = present + [one for one in fresh if one not in present]
+    else:
+        body[name] = value
+
+
+def _same(entry: Any, wanted: Any) -> bool:
+    """Whether a list entry is meant: equal, or an object with (at least) the fields that are given."""
+    if isinstance(entry, dict) and isinstance(wanted, dict):
+        return all(name in entry and _same(entry[name], value) for name, value in wanted.items())
+    return bool(entry == wanted)
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[dict[str, Any]]:
+    """What differs, as {"field": "rules[1].name", "old": .., "new": ..}; list entries are numbered from 1."""
+    if old == new:
+        return []
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = [*old, *(name for name in new if name not in old)]
+        steps = [(f"{path}.{name}" if path else name, old.get(name), new.get(name)) for name in names]
+    elif isinstance(old, list) and isinstance(new, list):
+        steps = [(f"{path}[{i + 1}]", _at(old, i), _at(new, i)) for i in range(max(len(old), len(new)))]
+    else:
+        return [{"field": path, "old": old, "new": new}]
+    return [difference for name, a, b in steps for difference in differences(a, b, name)]
+
+
+def _at(values: list[Any], position: int) -> Any:
+    return values[position] if position < len(values) else None

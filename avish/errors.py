@@ -1,0 +1,84 @@
+"""Every error a user can meet: one base, six kinds, each saying what, where and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing wrong with an object. ``path`` names the place, e.g. ``natpolicy ftp-nat rules[1].action``."""
+
+    path: str
+    text: str
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.text}" if self.path else self.text
+
+
+class AvishError(Exception):
+    """The base. ``exit_status`` is the program's exit code, ``http_status`` the code of a REST answer."""
+
+    exit_status = 1
+    http_status = 400
+
+
+class ParseError(AvishError):
+    """A line that was not understood. ``start`` and ``end`` mark the offending token in ``line``."""
+
+    exit_status = 2
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        line: str = "",
+        start: int = 0,
+        end: int = 0,
+        expected: tuple[str, ...] = (),
+        nearest: str = "",
+    ) -> None:
+        super().__init__(text)
+        self.text = text
+        self.line = line
+        self.start = start
+        self.end = end
+        self.expected = expected
+        self.nearest = nearest
+
+
+class ValidationError(AvishError):
+    """Objects that contradict the grammar or each other: all issues, not the first. ``status``: 400, 403, 404, 409."""
+
+    def __init__(self, issues: list[Issue] | str, status: int = 400) -> None:
+        self.issues = [Issue("", issues)] if isinstance(issues, str) else issues
+        self.http_status = status
+        super().__init__("\n".join(str(issue) for issue in self.issues))
+
+
+class ConflictError(AvishError):
+    """A write over a state the writer has not seen."""
+
+    http_status = 412
+
+
+class UnavailableError(AvishError):
+    """A controller or service engine that does not answer."""
+
+    exit_status = 69
+    http_status = 503
+
+
+class ApplyError(AvishError):
+    """The kernel refused a change; the old state is back."""
+
+    http_status = 422
+
+
+class SchemaError(AvishError):
+    """A bad grammar: file, path and reason."""
+
+    exit_status = 70
+    http_status = 500

@@ -1,0 +1,1 @@
+"""A typed line against the grammar: words, the walk, completion and help."""

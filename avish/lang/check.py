@@ -1,0 +1,46 @@
+"""Lines judged without a controller: syntax, types and modes (``--parse-only``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from avish.errors import ParseError
+from avish.lang.tree import Tree
+from avish.lang.walk import parse
+from avish.schema.model import Field, Message
+
+
+class Checker:
+    """Follows the modes of a runbook; names of objects are not looked up."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self._names: list[str] = []
+        self._modes: list[Message] = []
+
+    @property
+    def mode(self) -> str:
+        """``pool:servers``, "" at the top."""
+        return ":".join(self._names)
+
+    def check(self, line: str) -> dict[str, Any]:
+        """``{"ok": True, "mode": ..}`` or ``{"ok": False, "error": .., "expected": [..]}``."""
+        text = line.strip()
+        if text and text[0] != "#":
+            try:
+                walk = parse(self.tree, self._modes, line.rstrip("\r\n"))
+            except ParseError as error:
+                return {"ok": False, "error": error.text, "expected": list(error.expected)}
+            for op in walk.ops:
+                self._follow(op[0], op[1] if len(op) > 1 else None)
+        return {"ok": True, "mode": self.mode}
+
+    def _follow(self, kind: str, what: Any) -> None:
+        if kind == "open":
+            self._names, self._modes = [what], [self.tree.schema.object(what)]
+        elif kind == "enter" and isinstance(what, Field):
+            self._names.append(what.name)
+            self._modes.append(what.nested)
+        elif kind in ("save", "cancel", "exit") and self._modes:
+            self._names.pop()
+            self._modes.pop()

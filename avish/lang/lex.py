@@ -1,0 +1,119 @@
+"""A line into words. Quotes hold blanks; a backslash in double quotes takes the next character as it is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from avish.errors import ParseError
+
+LINE_LIMIT = 65_536
+"""Characters a line may have; more is refused before anything looks at it."""
+
+_SPECIAL = re.compile(r"[\"'|\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_WORD = re.compile(r"[^\s\"'|]+")
+_BLANK = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word, where it stands, and whether it was quoted (then it is no keyword)."""
+
+    text: str
+    start: int
+    end: int
+    quoted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lexed:
+    """The words of a line; ``open_quote``: the line ends inside quotes (completion only)."""
+
+    line: str
+    tokens: tuple[Token, ...]
+    open_quote: str = ""
+
+
+def words(line: str) -> list[str] | None:
+    """The words of a line without quotes, pipes or control characters, in one step; None: use ``lex``."""
+    if len(line) > LINE_LIMIT or _SPECIAL.search(line):
+        return None
+    return line.split()
+
+
+def lex(line: str, *, partial: bool = False) -> Lexed:
+    """The tokens of ``line``; ``|`` is a token of its own.
+
+    ``partial``: the line is being typed, an open quote is no error. Raises ParseError marking the place.
+    """
+    if len(line) > LINE_LIMIT:
+        raise ParseError(f"the line has {len(line)} characters; at most {LINE_LIMIT} are read", line=line[:80])
+    tokens: list[Token] = []
+    at = 0
+    while at < len(line):
+        blank = _BLANK.match(line, at)
+        if blank:
+            at = blank.end()
+            continue
+        token, quote = (Token("|", at, at + 1), "") if line[at] == "|" else _word(line, at)
+        if quote and not partial:
+            raise ParseError(f"the quote {quote} is never closed", line=line, start=at, end=len(line))
+        tokens.append(token)
+        at = token.end
+        if quote:
+            return Lexed(line, tuple(tokens), quote)
+    return Lexed(line, tuple(tokens))
+
+
+def _word(line: str, start: int) -> tuple[Token, str]:
+    """The word at ``start`` and the quote left open in it, or ""."""
+    parts: list[str] = []
+    at, quoted = start, False
+    while at < len(line) and not line[at].isspace() and line[at] != "|":
+        if line[at] in "\"'":
+            text, at, closed = _quoted(line, at)
+            parts.append(text)
+            quoted = True
+            if not closed:
+                return Token("".join(parts), start, at, True), line[start]
+            continue
+        match = _WORD.match(line, at)
+        text = match.group() if match else line[at]
+        _no_control(line, at, text)
+        parts.append(text)
+        at += len(text)
+    return Token("".join(parts), start, at, quoted), ""
+
+
+def _quoted(line: str, start: int) -> tuple[str, int, bool]:
+    quote, at = line[start], start + 1
+    out: list[str] = []
+    while at < len(line):
+        char = line[at]
+        if char == quote:
+            return "".join(out), at + 1, True
+        if char == "\\" and quote == '"' and at + 1 < len(line):
+            at += 1
+            char = line[at]
+        _no_control(line, at, char)
+        out.append(char)
+        at += 1
+    return "".join(out), at, False
+
+
+def _no_control(line: str, at: int, text: str) -> None:
+    for offset, char in enumerate(text):
+        if not char.isprintable() and not char.isspace():
+            raise ParseError(
+                f"a control character (code {ord(char)}) cannot be part of a line",
+                line=line,
+                start=at + offset,
+                end=at + offset + 1,
+            )
+
+
+def quote(text: str) -> str:
+    """``text`` as a line must have it to mean exactly that."""
+    if text and not re.search(r"[\s\"'|\\#]", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,271 @@
+"""The one tree: object types and commands expand into it; parser, completion, help and docs know nothing else.
+
+A node lists what may come next: ``words`` (each with help, what it does and where it leads) and at most one ``value``.
+What a step does is an operation, a plain tuple that ``walk`` collects and the session carries out:
+
+("open", object, name)   begin to edit          ("set", field, value)      a scalar, or one more of a list
+("enter", field)         a nested message       ("index", n)               the n-th element instead of a new one
+("range", {begin, end})  both ends at once      ("unset", field)           ``no field``
+("discard", field, v)    ``no field value``     ("remove", field)          ``no field``, elements; ("match", field, v)
+("save",) ("cancel",) ("exit",) ("where",)      and ("index", n) behind it say which
+("list", object) ("show", object, name) ("run", command, name) ("delete", object, name)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from avish.errors import SchemaError
+from avish.schema import types
+from avish.schema.model import Command, Field, Message, Schema
+
+Op = tuple[Any, ...]
+INDEX = types.Number(low=1, high=2**31)
+
+
+class RangeType(types.Type):
+    """``A-B``: both ends of an address range."""
+
+    __slots__ = ()
+    name = "range"
+    label = "<x.x.x.x>-<x.x.x.x>"
+
+    def parse(self, text: str) -> dict[str, Any]:
+        """``{"begin": address, "end": address}``."""
+        begin, dash, end = text.partition("-")
+        if not dash:
+            raise ValueError(f"{text!r} is not a range: FIRST-LAST, or begin and end in the sub-mode")
+        return {"begin": types.parse_address(begin), "end": types.parse_address(end)}
+
+    def describe(self) -> str:
+        """The form."""
+        return "range of addresses x.x.x.x-x.x.x.x; or enter the sub-mode and give begin and end"
+
+
+RANGE = RangeType()
+
+
+@dataclass(slots=True, eq=False)
+class Arrow:
+    """Leads to a node; a function in its place is called when the way is first gone."""
+
+    help: str
+    to: Node | Callable[[], Node]
+
+    @property
+    def node(self) -> Node:
+        """The node, grown if need be."""
+        if not isinstance(self.to, Node):
+            self.to = self.to()
+        return self.to
+
+
+@dataclass(slots=True, eq=False)
+class Value(Arrow):
+    """A value that may come next: ``op`` and then the value is done, then ``then``.
+
+    ``names``: the object type whose names complete it; ``default``: what holds when nothing is given.
+    """
+
+    type: types.Type
+    op: tuple[Any, ...]
+    default: str = ""
+    names: str = ""
+    then: Op | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Step(Arrow):
+    """A word that may come next. ``hidden``: taken but not offered."""
+
+    op: Op | None = None
+    hidden: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A place on a line.
+
+    ``end``: None when the line may not end here, else the operations of ending here. ``leave``: the operation of going
+    on from here with a word of ``fall`` (or of ending). ``needs``: what is missing when the line ends too early.
+    ``fields``: the words are a message's fields, so that a field of an outer message may stand here as well.
+    """
+
+    words: dict[str, Step] = field(default_factory=dict)
+    value: Value | None = None
+    fall: Node | None = None
+    end: tuple[Op, ...] | None = None
+    leave: Op | None = None
+    needs: str = ""
+    fields: bool = False
+
+
+class Tree:
+    """The tree of a schema, grown where it is walked."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self._entries: dict[int, Node] = {}
+        self._modes: dict[int, Node] = {}
+        self.show = self._show()
+        self._do = Step(self._help("do"), Node({"show": Step(self._help("show"), self.show)}, needs="a show command"))
+        self.root = self._root()
+
+    def _help(self, word: str) -> str:
+        return self.schema.words[word]
+
+    def _verbs(self) -> dict[str, Step]:
+        end = Node(end=())
+        return {word: Step(self._help(word), end, (word,)) for word in ("cancel", "exit", "save", "where")}
+
+    # --- top level
+
+    def _root(self) -> Node:
+        words = {verb: Step(self._help(verb), self._objects(verb)) for verb in ("configure", "debug", "delete")}
+        words |= {"do": self._do, "show": Step(self._help("show"), self.show)} | self._verbs()
+        return Node(dict(sorted(words.items())), end=())
+
+    def _objects(self, verb: str) -> Node:
+        wanted = "debug" if verb == "debug" else "configure"
+        words = {
+            word: Step(text, self._named(verb, name, word))
+            for name, (own, word, text) in self.schema.index.items()
+            if own == wanted
+        }
+        return Node(dict(sorted(words.items())), needs="an object type")
+
+    def _named(self, verb: str, name: str, word: str) -> Node:
+        if verb == "delete":
+            value = Value("Name of the object", Node(end=()), types.Name(), ("delete", name), names=name)
+        else:
+            value = Value("Name of the object", self._edited(name), types.Name(), ("open", name), names=name)
+        return Node(value=value, needs=f"Usage: '{verb} {word} <name>'. You must enter the object name.")
+
+    def _edited(self, name: str) -> Callable[[], Node]:
+        return lambda: self.entry(self.schema.object(name))
+
+    def _show(self) -> Node:
+        node = Node(needs="what to show")
+        for name, (verb, word, text) in sorted(self.schema.index.items()):
+            holder = node
+            if verb == "debug":
+                holder = node.words.setdefault(
+                    "debug", Step(self._help("show debug"), Node(needs="an object type"))
+                ).node
+            holder.words[word] = Step(text, self._shown(name))
+        for command in self.schema.commands:
+            self._graft(node, command)
+        return node
+
+    @staticmethod
+    def _shown(name: str) -> Node:
+        value = Value("One of them, by name", Node(end=()), types.Name(), ("show", name), names=name)
+        return Node(value=value, end=(("list", name),))
+
+    @staticmethod
+    def _graft(node: Node, command: Command) -> None:
+        """Put a command's path into the tree below ``show``."""
+        for word in command.path[1:]:
+            if not word.startswith("<"):
+                node = node.words.setdefault(word, Step(command.help, Node(needs="the rest of the command"))).node
+            elif node.value is None:
+                raise SchemaError(f"{' '.join(command.path)}: no place for an argument")
+            else:
+                node = node.value.node
+        node.end = (("run", command),)
+
+    # --- inside a mode
+
+    def mode(self, message: Message) -> Node:
+        """What may begin a line inside the mode of ``message``."""
+        node = self._modes.get(id(message))
+        if node is None:
+            words = self._verbs() | {"do": self._do} | self.entry(message).words
+            node = self._modes[id(message)] = Node(words, end=(), fields=True)
+        return node
+
+    def entry(self, message: Message) -> Node:
+        """What may follow in the middle of a line: the fields, and ``no``."""
+        node = self._entries.get(id(message))
+        if node is None:
+            node = self._entries[id(message)] = Node(end=(), fields=True)
+            for item in message.fields.values():
+                if not item.read_only:
+                    node.words[item.name] = self._field(node, item)
+            node.words["no"] = Step(self._help("no"), lambda: self._negated(message))
+        return node
+
+    def _field(self, entry: Node, item: Field) -> Step:
+        if item.message is not None:
+            return Step(item.help, lambda: self._nested(entry, item), ("enter", item))
+        op = ("set", item)
+        if isinstance(item.type, types.Bool) and not item.list:
+            return Step(item.help, _switch(entry, op))
+        default = "" if item.default is None or item.list else item.leaf.format(item.default)
+        value = Value(item.help, entry, item.leaf, op, default=default, names=_names(item))
+        return Step(item.help, Node(value=value, needs=f"a value: {item.leaf.describe()}"))
+
+    def _nested(self, entry: Node, item: Field) -> Node:
+        """Behind the name of a nested message; ``entry``: where the line goes on when nothing is left to edit."""
+        message = item.nested
+        inner = self.entry(message)
+        node = Node(dict(inner.words), end=(), fields=True)
+        if item.list and "index" not in message.fields:
+            at = Value("Number of an element that exists, from 1", inner, INDEX, ("index",))
+            node.words["index"] = Step("An element that exists, by number", Node(value=at, needs="a number"))
+        if message.bare == "range":
+            node.value = Value(item.help, entry, RANGE, ("range",), then=("save",))
+        elif message.bare:
+            bare = message.fields[message.bare]
+            node.value = Value(bare.help, inner, bare.leaf, ("set", bare), names=_names(bare))
+        return node
+
+    def _negated(self, message: Message) -> Node:
+        entry = self.entry(message)
+        words = {f.name: self._without(entry, f) for f in message.fields.values() if not f.read_only}
+        return Node(words, needs="a field to unset")
+
+    def _without(self, entry: Node, item: Field) -> Step:
+        """The step of ``no field``."""
+        if item.message is not None and item.list:
+            return Step(item.help, lambda: self._which(item), ("remove", item))
+        if isinstance(item.type, types.Bool) and not item.list:
+            return Step(item.help, entry, ("set", item, False))
+        if item.list:
+            value = Value("The value to remove", entry, item.leaf, ("discard", item), names=_names(item))
+            return Step(item.help, Node(value=value, needs="the value to remove"))
+        return Step(item.help, entry, ("unset", item))
+
+    @staticmethod
+    def _which(item: Field) -> Node:
+        """The pairs that say which elements to remove."""
+        message = item.nested
+        more = Node(end=())
+        for inner in message.fields.values():
+            if inner.message is None and not inner.read_only and not inner.list:
+                value = Value(inner.help, more, inner.leaf, ("match", inner), names=_names(inner))
+                more.words[inner.name] = Step(inner.help, Node(value=value, needs=f"a value: {inner.leaf.describe()}"))
+        first = Node(dict(more.words), needs="which one: its number (index N) or its fields")
+        if "index" not in message.fields:
+            at = Value("Number of the element, from 1", Node(end=()), INDEX, ("index",))
+            first.words["index"] = Step("The element by number", Node(value=at, needs="a number"))
+        if message.bare == "range":
+            first.value = Value(item.help, Node(end=()), RANGE, ("range",))
+        elif message.bare:
+            bare = message.fields[message.bare]
+            first.value = Value(bare.help, more, bare.leaf, ("match", bare), names=_names(bare))
+        return first
+
+
+def _switch(entry: Node, op: Op) -> Node:
+    """Behind a boolean's name: True and False are offered, other spellings taken, and the name alone means True."""
+    words = {"True": Step("Switch on", entry, (*op, True)), "False": Step("Switch off", entry, (*op, False))}
+    for word, value in (("true", True), ("1", True), ("false", False), ("0", False)):
+        words[word] = Step("", entry, (*op, value), hidden=True)
+    return Node(words, fall=entry, leave=(*op, True), end=())
+
+
+def _names(item: Field) -> str:
+    return item.type.to if isinstance(item.type, types.Ref) and not item.type.loose else ""

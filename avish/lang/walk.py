@@ -1,0 +1,240 @@
+"""THE walk of a line over the tree: it runs, completes, helps and highlights; nothing else reads a line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from avish.errors import ParseError
+from avish.lang.lex import Lexed, Token, lex, words
+from avish.lang.tree import Node, Op, Step, Tree, Value
+from avish.schema.model import Field, Message
+
+
+@dataclass(slots=True)
+class Walk:
+    """Where a line led: operations so far, the node reached, the messages whose modes are open, outermost first."""
+
+    ops: list[Op]
+    node: Node
+    frames: list[Message]
+    entered: int
+    """How many of ``frames`` were open when the line began."""
+    pipes: list[list[str]] = field(default_factory=list)
+
+
+def parse(tree: Tree, frames: Sequence[Message], line: str, *, abbreviate: bool = False) -> Walk:
+    """The operations of a whole line typed where ``frames`` are open; ParseError says where and what was expected."""
+    plain = words(line)
+    if plain is not None and not abbreviate:
+        try:
+            walk = _start(tree, frames)
+            for word in plain:
+                if not _literal(walk, word) and not _valued(walk, tree, word):
+                    _climb(walk, tree, word)
+            return _finish(walk)
+        except _Unfit:
+            pass  # told again below, with the place on the line
+    lexed = lex(line)
+    commands, pipes = _pipes(lexed)
+    walk = follow(tree, frames, commands, line=line, abbreviate=abbreviate)
+    if walk.node.end is None:
+        raise _too_short(walk, line)
+    _finish(walk)
+    walk.pipes = pipes
+    if pipes and not any(op[0] in ("list", "show", "run", "where") for op in walk.ops):
+        start = lexed.tokens[len(commands)].start
+        raise ParseError("a pipe needs output: only show commands have some", line=line, start=start, end=start + 1)
+    return walk
+
+
+def follow(
+    tree: Tree, frames: Sequence[Message], tokens: Sequence[Token], *, line: str, abbreviate: bool = False
+) -> Walk:
+    """The walk over ``tokens`` without ending the line."""
+    walk = _start(tree, frames)
+    for token in tokens:
+        try:
+            _step(walk, tree, token, abbreviate=abbreviate)
+        except _Unfit as unfit:
+            raise unfit.explain(walk, tree, token, line) from None
+    return walk
+
+
+class _Unfit(Exception):  # noqa: N818  (no error yet: the place is still to be found)
+    """A word that fits nowhere; ``reason`` of the value type, or "" for an unknown word."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def explain(self, walk: Walk, tree: Tree, token: Token, line: str) -> ParseError:
+        expected = expectations(walk.node)
+        near = difflib.get_close_matches(
+            token.text.lower(), [*offered(walk.node), *_choices(walk.node)], n=1, cutoff=0.5
+        )
+        text = self.reason or _unknown(walk, tree, token)
+        return ParseError(
+            text, line=line, start=token.start, end=token.end, expected=expected, nearest=near[0] if near else ""
+        )
+
+
+def _unknown(walk: Walk, tree: Tree, token: Token) -> str:
+    if token.quoted:
+        return f"no text is expected here: {token.text!r}"
+    for message in reversed(walk.frames):
+        item = message.fields.get(token.text)
+        if item is not None and item.read_only:
+            return f"{token.text} cannot be set: {item.help.lower()}"
+    if walk.frames and token.text in tree.root.words:
+        remedy = "do show ..." if token.text == "show" else "save or cancel first"
+        return f"{token.text!r} is not possible inside a mode ({remedy})"
+    if not walk.node.words and walk.node.value is None and walk.node.fall is None:
+        return f"the command ends before {token.text!r}"
+    return f"unknown {'field' if walk.node.fields else 'word'} {token.text!r}"
+
+
+def _start(tree: Tree, frames: Sequence[Message]) -> Walk:
+    node = tree.mode(frames[-1]) if frames else tree.root
+    return Walk([], node, list(frames), len(frames))
+
+
+def _step(walk: Walk, tree: Tree, token: Token, *, abbreviate: bool) -> None:
+    if not token.quoted:
+        if _literal(walk, token.text):
+            return
+        if abbreviate and (word := _unique(walk.node, token.text)):
+            _literal(walk, word)
+            return
+    if _valued(walk, tree, token.text):
+        return
+    if token.quoted:
+        raise _Unfit
+    _climb(walk, tree, token.text)
+
+
+def _literal(walk: Walk, word: str) -> bool:
+    node = walk.node
+    step = node.words.get(word)
+    if step is None and node.fall is not None and word in node.fall.words:
+        if node.leave is not None:
+            walk.ops.append(node.leave)
+        step = node.fall.words[word]
+    if step is None:
+        return False
+    _take(walk, step)
+    return True
+
+
+def _take(walk: Walk, step: Step) -> None:
+    if step.op is not None:
+        walk.ops.append(step.op)
+        if step.op[0] == "enter":
+            walk.frames.append(step.op[1].message)
+    walk.node = step.node
+
+
+def _valued(walk: Walk, tree: Tree, text: str) -> bool:
+    """Take ``text`` as a value, where one may stand; _Unfit with the type's reason when it is none."""
+    value = walk.node.value
+    if value is None:
+        return False
+    try:
+        parsed = value.type.parse(text)
+    except ValueError as error:
+        if walk.node.fields and not _looks_like(text):
+            return False
+        raise _Unfit(_said(value, str(error))) from None
+    walk.ops.append((*value.op, parsed))
+    if value.op[0] == "open":
+        walk.frames = [tree.schema.object(value.op[1])]
+    if value.then is not None:
+        walk.ops.append(value.then)
+        walk.frames.pop()
+    walk.node = value.node
+    return True
+
+
+def _looks_like(text: str) -> bool:
+    return any(char.isdigit() for char in text)
+
+
+def _said(value: Value, reason: str) -> str:
+    return f"{value.op[1].name}: {reason}" if len(value.op) > 1 and isinstance(value.op[1], Field) else reason
+
+
+def _climb(walk: Walk, tree: Tree, word: str) -> None:
+    """A field of an outer message: the inner ones are saved first."""
+    node = walk.node.fall or walk.node
+    if not node.fields:
+        raise _Unfit
+    for depth in range(len(walk.frames) - 1, 0, -1):
+        outer = tree.entry(walk.frames[depth - 1])
+        if word in outer.words and word != "no":
+            if walk.node.leave is not None:
+                walk.ops.append(walk.node.leave)
+            walk.ops.extend([("save",)] * (len(walk.frames) - depth))
+            del walk.frames[depth:]
+            _take(walk, outer.words[word])
+            return
+    raise _Unfit
+
+
+def _finish(walk: Walk) -> Walk:
+    """End the line: what ending means here, and the one-field rule."""
+    if walk.node.end is None:
+        raise _Unfit
+    if walk.node.leave is not None:
+        walk.ops.append(walk.node.leave)
+    walk.ops.extend(walk.node.end)
+    last = walk.ops[-1] if walk.ops else ("",)
+    if last[0] == "set" and len(walk.frames) > max(walk.entered, 1) and last[1].name == walk.frames[-1].only_field:
+        walk.ops.append(("save",))
+        walk.frames.pop()
+    return walk
+
+
+def _pipes(lexed: Lexed) -> tuple[tuple[Token, ...], list[list[str]]]:
+    """The tokens of the command itself, and the words of each pipe behind it."""
+    parts: list[list[Token]] = [[]]
+    for token in lexed.tokens:
+        if token.text == "|" and not token.quoted:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    if any(not part for part in parts[1:]):
+        raise ParseError("a pipe needs a command behind it: | grep WORD", line=lexed.line, start=len(lexed.line) - 1)
+    return tuple(parts[0]), [[token.text for token in part] for part in parts[1:]]
+
+
+def _unique(node: Node, prefix: str) -> str:
+    """The one word that ``prefix`` abbreviates, or ""."""
+    found = [word for word in offered(node) if word.startswith(prefix)]
+    return found[0] if len(found) == 1 else ""
+
+
+def _too_short(walk: Walk, line: str) -> ParseError:
+    end = len(line.rstrip())
+    usage = walk.node.needs.startswith("Usage")
+    text = walk.node.needs if usage else f"the line ends too early: {walk.node.needs} is missing"
+    return ParseError(text, line=line, start=end, end=end + 1, expected=expectations(walk.node))
+
+
+def offered(node: Node) -> dict[str, Step]:
+    """The words that may come next, those of ``fall`` included, without hidden spellings."""
+    words = dict(node.fall.words) if node.fall is not None else {}
+    words.update(node.words)
+    return {word: step for word, step in words.items() if not step.hidden}
+
+
+def _choices(node: Node) -> tuple[str, ...]:
+    return node.value.type.words() if node.value is not None else ()
+
+
+def expectations(node: Node) -> tuple[str, ...]:
+    """What may come next, for an error text: words, and what a value looks like."""
+    listed = [*_choices(node), *offered(node)]
+    if node.value is not None and not _choices(node):
+        listed.insert(0, node.value.type.describe())
+    return tuple(listed)

@@ -1,0 +1,1 @@
+"""The grammar as values: leaf types, object types, messages, commands."""

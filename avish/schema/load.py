@@ -1,0 +1,81 @@
+"""From the YAML of grammar/ to a Schema: linted, compiled once, kept beside the byte code under the YAML's hash."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+import zlib
+from functools import cache
+from pathlib import Path
+
+from avish.errors import SchemaError
+from avish.schema.model import Schema
+
+PACKAGE = Path(__file__).resolve().parent.parent
+FORMAT = 1
+"""To be raised when the shape of the compiled form changes."""
+
+
+def grammar_dir() -> Path:
+    """Where the YAML is: inside the installed package, or beside it in a checkout."""
+    inside = PACKAGE / "grammar"
+    return inside if inside.is_dir() else PACKAGE.parent / "grammar"
+
+
+@cache
+def schema() -> Schema:
+    """The schema of the packaged grammar."""
+    return load(grammar_dir(), PACKAGE / "schema" / "__pycache__")
+
+
+def load(source: Path, cache_dir: Path | None = None) -> Schema:
+    """The schema described under ``source``; SchemaError with file and path when it is bad."""
+    texts = _read(source)
+    if cache_dir is None:
+        return _compile(texts)
+    compiled = cache_dir / f"grammar-{FORMAT}-{_digest(texts):08x}.pickle"
+    try:
+        return pickle.loads(compiled.read_bytes())  # type: ignore[no-any-return]  # noqa: S301
+    except (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError):
+        result = _compile(texts)
+        _keep(compiled, pickle.dumps(result))
+        return result
+
+
+def _read(source: Path) -> dict[str, bytes]:
+    files = sorted(os.scandir(source), key=lambda entry: entry.name)
+    files += [e for name in ("objects", "commands") for e in sorted(os.scandir(source / name), key=lambda e: e.name)]
+    texts = {
+        os.path.relpath(entry.path, source): Path(entry.path).read_bytes()
+        for entry in files
+        if entry.name.endswith(".yaml")
+    }
+    if not texts:
+        raise SchemaError(f"{source}: no grammar here")
+    return texts
+
+
+def _digest(texts: dict[str, bytes]) -> int:
+    digest = 0
+    for name, text in texts.items():
+        digest = zlib.crc32(text, zlib.crc32(name.encode(), digest))
+    return digest
+
+
+def _compile(texts: dict[str, bytes]) -> Schema:
+    from avish.schema.grammar import compile_grammar
+
+    return compile_grammar(texts)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(exist_ok=True)
+        for old in path.parent.glob("grammar-*.pickle"):
+            old.unlink(missing_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(data)
+        Path(file.name).replace(path)
+    except OSError:
+        return  # a read-only installation compiles at each start; it is slower, not wrong

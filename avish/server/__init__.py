@@ -1,0 +1,1 @@
+"""The controller's outside: HTTP on a socket, the daemon, the command line."""

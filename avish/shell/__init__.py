@@ -1,0 +1,1 @@
+"""The shell: a pure session and the fronts that show it."""

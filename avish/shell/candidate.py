@@ -1,0 +1,267 @@
+"""An object being edited: a stack of frames, one for each open mode. Pure; nothing reaches the controller from here."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from avish.errors import Issue, ValidationError
+from avish.lang.tree import Op
+from avish.schema.model import Field, Message, ObjectType
+from avish.schema.types import Ref, ref_name
+
+Body = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Frame:
+    """One open mode. ``field``: None for the object itself; ``position``: of the element being changed, None: new."""
+
+    message: Message
+    value: Body
+    field: Field | None = None
+    position: int | None = None
+    announced: bool = True
+    """False: a new element of which the user has not been told yet."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """The object under edit. ``stored``: as the controller has it, None for a new one."""
+
+    type: ObjectType
+    name: str
+    stored: Body | None
+    frames: list[Frame] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, object_type: ObjectType, name: str, stored: Body | None) -> Candidate:
+        """Begin to edit."""
+        value = copy.deepcopy(stored) if stored is not None else {"name": name}
+        return cls(object_type, name, stored, [Frame(object_type, value)])
+
+    @property
+    def body(self) -> Body:
+        """The object as it would be saved."""
+        return self.frames[0].value
+
+    @property
+    def modes(self) -> list[Message]:
+        """The messages of the open modes, outermost first."""
+        return [frame.message for frame in self.frames]
+
+    @property
+    def path(self) -> str:
+        """The prompt's path: ``pool:servers``."""
+        return ":".join([self.type.name, *(f.field.name for f in self.frames if f.field is not None)])
+
+    def apply(self, op: Op) -> list[str]:
+        """Carry out an editing operation; the lines to print. ValidationError says what and where."""
+        kind = op[0]
+        frame = self.frames[-1]
+        if kind == "set":
+            return _set(frame.value, op[1], op[2])
+        if kind == "enter":
+            self._enter(op[1])
+        elif kind == "index":
+            self._index(op[1])
+        elif kind == "range":
+            frame.value.update(op[1])
+        elif kind == "unset":
+            frame.value.pop(op[1].name, None)
+        elif kind == "discard":
+            self._discard(op[1], op[2])
+        elif kind == "save":
+            self._save()
+        elif kind == "cancel":
+            self.frames.pop()
+        return []
+
+    def settle(self) -> list[str]:
+        """End of a line: a new element whose key is complete becomes the existing one with that key."""
+        lines = []
+        for parent, frame in zip(self.frames, self.frames[1:], strict=False):
+            if frame.field is None or not frame.field.list or frame.position is not None:
+                continue
+            if frame.message.key and all(key in frame.value for key in frame.message.key):
+                self._rebind(frame, parent.value.get(frame.field.name, []))
+            if frame.position is None and not frame.announced:
+                lines.append("New object being created")
+            frame.announced = True
+        return lines
+
+    def remove(self, item: Field, which: list[Op]) -> list[str]:
+        """``no field ...``: the elements that ``which`` names: ("match", field, value), ("index", n), ("range", ends)."""
+        elements = self.frames[-1].value.get(item.name, [])
+        doomed = [i for i, element in enumerate(elements) if _matches(element, i, which)]
+        said = ", ".join(_pair(op) for op in which)
+        if not doomed:
+            raise ValidationError([Issue(self._place(item.name), f"there is none with {said}")])
+        kept = [element for i, element in enumerate(elements) if i not in doomed]
+        self.frames[-1].value[item.name] = kept
+        return [f"Removed {item.name} with {said}"]
+
+    def _enter(self, item: Field) -> None:
+        parent = self.frames[-1].value
+        if item.list:
+            self.frames.append(Frame(item.nested, {}, item, announced=False))
+        else:
+            self.frames.append(Frame(item.nested, copy.deepcopy(parent.get(item.name, {})), item))
+
+    def _index(self, number: int) -> None:
+        frame, parent = self.frames[-1], self.frames[-2]
+        name = frame.field.name if frame.field else ""
+        elements = parent.value.get(name, [])
+        if number > len(elements):
+            self.frames.pop()
+            raise ValidationError(
+                [
+                    Issue(
+                        self._place(name),
+                        f"there is no element {number}; it has {len(elements)} ('{name}' alone makes a new one)",
+                    )
+                ]
+            )
+        frame.position = number - 1
+        frame.value = copy.deepcopy(elements[number - 1])
+
+    def _discard(self, item: Field, value: Any) -> None:
+        values = self.frames[-1].value.get(item.name, [])
+        kept = [other for other in values if not _same(item, other, value)]
+        if len(kept) == len(values):
+            raise ValidationError([Issue(self._place(item.name), f"{item.leaf.format(value)} is not in the list")])
+        self.frames[-1].value[item.name] = kept
+
+    def _save(self) -> None:
+        """Merge the innermost frame into its parent; required fields and limits are checked here."""
+        frame = self.frames[-1]
+        if frame.field is None:
+            raise TypeError("the outermost frame is saved by the session")
+        parent = self.frames[-2].value
+        if frame.field.list and frame.position is None:
+            self._rebind(frame, parent.get(frame.field.name, []))
+        issues = missing(frame.message, frame.value, self._place())
+        if issues:
+            raise ValidationError(issues)
+        self.frames.pop()
+        if not frame.field.list:
+            parent[frame.field.name] = frame.value
+        elif frame.position is not None:
+            parent[frame.field.name][frame.position] = frame.value
+        else:
+            self._append(frame.field, parent, frame.value)
+
+    def _append(self, item: Field, parent: Body, value: Body) -> None:
+        elements = parent.setdefault(item.name, [])
+        if item.max_items and len(elements) >= item.max_items:
+            raise ValidationError([Issue(self._place(item.name), f"at most {item.max_items} are possible")])
+        elements.append(value)
+
+    @staticmethod
+    def _rebind(frame: Frame, elements: list[Body]) -> None:
+        """If an element with the key (or, without a key, the value) of a new one exists, go on with that one."""
+        for position, element in enumerate(elements):
+            if _same_element(frame.message, element, frame.value):
+                frame.value = merged(frame.message, element, frame.value)
+                frame.position = position
+                return
+
+    def _place(self, last: str = "") -> str:
+        parts = [
+            f"{f.field.name}[{_number(f, p)}]" if f.field.list else f.field.name
+            for p, f in zip(self.frames, self.frames[1:], strict=False)
+            if f.field is not None
+        ]
+        return " ".join([self.type.word, self.name, ".".join([*parts, last] if last else parts)]).rstrip()
+
+
+def _number(frame: Frame, parent: Frame) -> int:
+    if frame.position is not None:
+        return frame.position + 1
+    return len(parent.value.get(frame.field.name if frame.field else "", [])) + 1
+
+
+def missing(message: Message, value: Body, place: str) -> list[Issue]:
+    """Required fields that are absent, with what to type; not those with a default or filled by the controller."""
+    return [
+        Issue(place, f"{item.name} is missing ({_how(item)})")
+        for item in message.fields.values()
+        if item.required and item.name not in value and item.default is None and not item.auto and not item.read_only
+    ]
+
+
+def _how(item: Field) -> str:
+    return f"{item.name}, then its fields" if item.message else f"{item.name} {item.leaf.label}"
+
+
+def _set(value: Body, item: Field, new: Any) -> list[str]:
+    if item.list:
+        values = value.setdefault(item.name, [])
+        if not any(_same(item, old, new) for old in values):
+            values.append(new)
+        return []
+    overwrites = item.name in value
+    value[item.name] = new
+    return [f"Overwriting the previously entered value for {item.name}"] if overwrites else []
+
+
+def merged(message: Message, old: Body, new: Body) -> Body:
+    """``old`` with what was typed into ``new``: scalars replaced, lists extended by what they lack, messages merged."""
+    result = copy.deepcopy(old)
+    for name, value in new.items():
+        item = message.fields[name]
+        if item.list:
+            result[name] = _extended(item, result.get(name, []), value)
+        elif item.message is not None and name in result:
+            result[name] = merged(item.message, result[name], value)
+        else:
+            result[name] = value
+    return result
+
+
+def _extended(item: Field, old: list[Any], new: list[Any]) -> list[Any]:
+    result = list(old)
+    for value in new:
+        twin = next((i for i, other in enumerate(result) if _twin(item, other, value)), None)
+        if twin is None:
+            result.append(value)
+        elif item.message is not None:
+            result[twin] = merged(item.message, result[twin], value)
+    return result
+
+
+def _twin(item: Field, a: Any, b: Any) -> bool:
+    return _same(item, a, b) if item.message is None else _same_element(item.message, a, b)
+
+
+def _same_element(message: Message, old: Body, new: Body) -> bool:
+    """Whether both are the same element: equal keys; without keys, everything typed stands in the old one already."""
+    if message.key:
+        return all(_same(message.fields[key], old.get(key), new.get(key)) for key in message.key)
+    return bool(new) and merged(message, old, new) == old
+
+
+def _same(item: Field, a: Any, b: Any) -> bool:
+    if isinstance(item.type, Ref) and isinstance(a, str) and isinstance(b, str):
+        return ref_name(a) == ref_name(b)
+    return bool(a == b)
+
+
+def _matches(element: Body, position: int, which: list[Op]) -> bool:
+    for op in which:
+        if op[0] == "index" and position != op[1] - 1:
+            return False
+        if op[0] == "range" and any(element.get(end) != op[1][end] for end in ("begin", "end")):
+            return False
+        if op[0] == "match" and not _same(op[1], element.get(op[1].name), op[2]):
+            return False
+    return True
+
+
+def _pair(op: Op) -> str:
+    if op[0] == "index":
+        return f"index={op[1]}"
+    if op[0] == "range":
+        return f"range={op[1]['begin']['addr']}-{op[1]['end']['addr']}"
+    return f"{op[1].name}={op[1].leaf.format(op[2])}"

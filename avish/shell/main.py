@@ -1,0 +1,148 @@
+"""The program ``avish``: options, and which front to start."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from avish.errors import AvishError, ParseError, UnavailableError
+from avish.lang.tree import Tree
+from avish.schema.load import schema
+from avish.shell.explain import bug, explain
+
+if TYPE_CHECKING:
+    from avish.api.client import Client
+    from avish.shell.batch import Numbered
+
+DEFAULT_HOME = "/var/lib/avish"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the shell; the exit status."""
+    options = _options().parse_args(argv)
+    home = Path(options.home)
+    try:
+        return _run(options, home)
+    except AvishError as error:
+        print(explain(error), file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001  (a bug: told with a reference, never as a traceback)
+        print(bug(error, home), file=sys.stderr)
+        return 70
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="avish", description="The Avi CLI on the Linux kernel's dataplane")
+    add = parser.add_argument
+    add("--address", help="controller to reach over the network (default: the one of --home)")
+    add("--port", type=int, help="its port")
+    add("--user", help="user to log in as, with --address")
+    add("--password", help="password, with --address")
+    add("--token", help="token instead of a password, with --address")
+    add("--tenant", default="admin", help="tenant to work in")
+    add("--home", default=os.environ.get("AVISH_HOME", DEFAULT_HOME), help="home directory of the controller")
+    add("--file", help="run the commands of this file")
+    add("-c", "--command", action="append", metavar="LINE", help="run this line (may be given again)")
+    add("--json", action="store_true", help="each show prints one JSON document")
+    add("--batch-mode", action="store_true", help="read lines as a script, also from a terminal")
+    add("--min-output", action="store_true", help="print no tables after configure and save")
+    add("--keep-going", action="store_true", help="go on after an error")
+    add("--dry-run", action="store_true", help="say what each save would change, change nothing")
+    add("--parse-only", action="store_true", help="judge each line, execute nothing; needs no controller")
+    add("--no-color", action="store_true", help="no colours")
+    add("--debug", action="store_true", help="print each call to the controller on standard error")
+    add("--log", help="write each call to the controller to this file")
+    return parser
+
+
+def _run(options: argparse.Namespace, home: Path) -> int:
+    tree = Tree(schema())
+    if options.parse_only:
+        return _check(options, tree)
+    if options.address:
+        raise UnavailableError(
+            "--address: controllers are reached through the Unix socket of their home directory so far; use --home DIR"
+        )
+    if options.tenant != "admin":
+        raise ParseError(f"--tenant: there is no tenant {options.tenant!r} to work in; only admin holds objects so far")
+    from avish.api.client import Client
+
+    client = _traced(options, home) if options.debug or options.log else Client(home)
+    client.connect()
+    if options.command or options.file or options.batch_mode or not sys.stdin.isatty():
+        return _batch(options, tree, client)
+    return _terminal(options, tree, client)
+
+
+def _traced(options: argparse.Namespace, home: Path) -> Client:
+    from avish.shell.driver import TracedClient
+
+    files: list[IO[str]] = [sys.stderr] if options.debug else []
+    if options.log:
+        try:
+            files.append(Path(options.log).open("a"))  # noqa: SIM115  (open to the end of the program)
+        except OSError as error:
+            raise ParseError(f"--log {options.log}: {error.strerror}") from None
+    return TracedClient(home, files)
+
+
+def _batch(options: argparse.Namespace, tree: Tree, client: Client) -> int:
+    from avish.shell.batch import BatchScreen, run_batch
+    from avish.shell.driver import Driver, Streams
+    from avish.shell.session import Session
+
+    session = Session(
+        tree, socket.gethostname(), tenant=options.tenant, dry_run=options.dry_run, brief=options.min_output
+    )
+    screen = BatchScreen(sys.stdout, sys.stderr, quiet=options.json)
+    driver = Driver(session, client, screen, Streams(client, screen.event), as_json=options.json)
+    return run_batch(driver, _lines(options), keep_going=options.keep_going)
+
+
+def _terminal(options: argparse.Namespace, tree: Tree, client: Client) -> int:
+    from avish.shell.session import Session
+    from avish.shell.tty import Terminal
+
+    session = Session(
+        tree,
+        socket.gethostname(),
+        tenant=options.tenant,
+        dry_run=options.dry_run,
+        abbreviate=True,
+        brief=options.min_output,
+    )
+    return Terminal(tree, session, client).run()
+
+
+def _check(options: argparse.Namespace, tree: Tree) -> int:
+    from avish.lang.check import Checker
+    from avish.shell.batch import check_lines
+
+    return check_lines(Checker(tree), _lines(options))
+
+
+def _lines(options: argparse.Namespace) -> Numbered:
+    from avish.shell.batch import lines_of
+
+    if options.command:
+        return lines_of(io.BytesIO("\n".join(options.command).encode("utf-8", "surrogateescape")))
+    if options.file:
+        try:
+            return lines_of(Path(options.file).open("rb"))
+        except OSError as error:
+            raise ParseError(f"--file {options.file}: {error.strerror}") from None
+    return lines_of(sys.stdin.buffer)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""The front for people: prompt_toolkit, TAB and ``?``, captures above the prompt."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+from avish.api.client import Client
+from avish.errors import AvishError
+from avish.lang.complete import Suggestion, complete
+from avish.lang.lex import lex
+from avish.lang.tree import Tree
+from avish.shell.driver import Driver, Streams, event_line
+from avish.shell.explain import bug, explain
+from avish.shell.session import Session
+
+STREAM_WAIT = 5.0
+"""Seconds a capture's line waits for the terminal before it is written past the prompt."""
+
+
+class Names:
+    """The names of live objects, for completion; asked for again only when the configuration has changed."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = Client(client.home)
+        self._known: dict[str, tuple[str, list[str]]] = {}
+
+    def __call__(self, object_type: str) -> Sequence[str]:
+        """Sorted names; what was known last when the controller is away."""
+        etag, names = self._known.get(object_type, ("", []))
+        try:
+            answer = self._client.call("GET", f"/api/{object_type}", {"fields": "name", "page_size": "-1"}, etag=etag)
+        except AvishError:
+            return names
+        if answer.status == 200:
+            names = sorted(str(one.get("name", "")) for one in answer.body["results"])
+            self._known[object_type] = (answer.etag, names)
+        return names
+
+
+class Terminal:
+    """One interactive session. It is the Screen of its driver."""
+
+    def __init__(self, tree: Tree, session: Session, client: Client) -> None:
+        self.tree, self.session, self.client = tree, session, client
+        self.names = Names(client)
+        self.prompt: PromptSession[str] = PromptSession(key_bindings=self._keys(), complete_while_typing=False)
+        self.driver = Driver(session, client, self, Streams(client, self.event), as_json=False)
+
+    def out(self, text: str) -> None:
+        """An answer."""
+        print(text, flush=True)
+
+    def err(self, text: str) -> None:
+        """Something beside it."""
+        print(text, file=sys.stderr, flush=True)
+
+    def event(self, event: dict[str, Any], title: str) -> None:
+        """A capture's event, above the prompt.
+
+        Waits for the terminal, so that a slow one loses lines at the controller, where they are counted.
+        """
+        text = event_line(event, title)
+        app = self.prompt.app
+        if not text:
+            return
+        if app.loop is None or not app.is_running:
+            self.out(text)
+            return
+        waiting = asyncio.run_coroutine_threadsafe(self._above(text), app.loop)
+        try:
+            waiting.result(STREAM_WAIT)
+        except TimeoutError:
+            waiting.cancel()
+            self.out(text)
+
+    async def _above(self, text: str) -> None:
+        await run_in_terminal(lambda: self.out(text))
+
+    def run(self) -> int:
+        """Read and carry out lines until the user leaves; the exit status."""
+        while not self.driver.leaving:
+            try:
+                text = self.prompt.prompt(self.session.prompt)
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                self._goodbye()
+                return 0
+            self._lines(text)
+        return 0
+
+    def _lines(self, text: str) -> None:
+        """One typed line, or a paste of many: the first error stops the rest."""
+        lines = text.splitlines()
+        for number, line in enumerate(lines, 1):
+            try:
+                self.driver.run(line)
+            except AvishError as error:
+                self.err(explain(error, f"line {number} of {len(lines)}" if len(lines) > 1 else ""))
+                return
+            except KeyboardInterrupt:
+                self.err("interrupted; what the controller had been asked to do goes on")
+                return
+            except Exception as error:  # noqa: BLE001  (a bug: told with a reference, and the shell lives on)
+                self.err(bug(error, self.client.home))
+                return
+
+    def _goodbye(self) -> None:
+        if self.session.candidate is not None:
+            candidate = self.session.candidate
+            self.err(f"{candidate.type.word} {candidate.name} was not saved; its changes are dropped")
+
+    # --- help and completion
+
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+        keys.add("tab")(self._tab)
+        keys.add("?")(self._question)
+        return keys
+
+    def _tab(self, event: KeyPressEvent) -> None:
+        before = event.current_buffer.document.text_before_cursor
+        found = complete(self.tree, self.session.modes, before, self.names)
+        words = [one for one in found if one.literal]
+        if not words:
+            self._list(found)
+            return
+        typed = before[words[0].start :]
+        common = os.path.commonprefix([one.text for one in words])  # noqa: RUF071  (letters are what is meant)
+        only = len(words) == 1 and (typed or len(found) == 1)
+        if only:
+            event.current_buffer.insert_text(_rest(typed, words[0].text) + " ")
+        elif len(common) > len(typed) and typed:
+            event.current_buffer.insert_text(_rest(typed, common))
+        else:
+            self._list(found)
+
+    def _question(self, event: KeyPressEvent) -> None:
+        before = event.current_buffer.document.text_before_cursor
+        if lex(before, partial=True).open_quote:
+            event.current_buffer.insert_text("?")
+            return
+        self._list(complete(self.tree, self.session.modes, before, self.names))
+
+    def _list(self, found: Sequence[Suggestion]) -> None:
+        typed = self.session.prompt + self.prompt.default_buffer.text
+        text = listing(found) or "nothing is possible here: the line is already wrong or complete"
+        run_in_terminal(lambda: print(f"{typed}\n{text}", flush=True))
+
+
+def _rest(typed: str, word: str) -> str:
+    """What is still to be inserted; a name that needs quotes is put between them whole."""
+    return word[len(typed) :] if word.startswith(typed) else word.removeprefix('"')[len(typed) :]
+
+
+def listing(found: Sequence[Suggestion]) -> str:
+    """Words left, help right."""
+    width = min(40, max((len(one.text) for one in found), default=0))
+    return "\n".join(f"  {one.text.ljust(width)}  {one.help}" for one in found)

@@ -1,0 +1,73 @@
+"""The one way to an engine's kernel. Implementations: local (this namespace), remote (an agent), fake (memory)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from dataplane.diff import Plan
+from dataplane.model import CaptureSpec, Interface, Packet, Row, SeState
+
+
+class Capture(Protocol):
+    """A running tap. Iterating blocks until packets come and ends when the tap does; None now and then: no packet.
+
+    ``lost`` counts packets the kernel or a queue dropped. ``close`` ends the tap and removes its rules.
+    """
+
+    lost: int
+
+    def __iter__(self) -> Iterator[Packet | None]: ...
+    def close(self) -> None: ...
+
+
+class Driver(Protocol):
+    """Raises UnreachableError when the engine does not answer, RefusedError when its kernel says no."""
+
+    def interfaces(self) -> list[Interface]:
+        """The namespace's own interfaces, loopback left out."""
+
+    def sync(self, state: SeState, revision: int) -> list[str]:
+        """Make the kernel hold ``state``, touching only what differs; says in words what was changed."""
+
+    def check(self, plan: Plan) -> None:
+        """The kernel's own dry run: raises RefusedError, changes nothing."""
+
+    def apply(self, plan: Plan, base: int, revision: int) -> None:
+        """Carry out ``plan`` from the state of revision ``base``; whole or not at all.
+
+        Raises UnreachableError("out of sync ...") when the agent holds another revision than ``base``.
+        """
+
+    def drift(self) -> list[str]:
+        """How the kernel differs from what was last applied, in words; empty when it does not."""
+
+    def flows(self, mark: int, mask: int) -> Iterator[Row]:
+        """Connections whose mark & mask == mark (filtered in the kernel).
+
+        Keys: protocol (IP number), src, sport, dst, dport (as opened), reply_src, reply_sport, reply_dst,
+        reply_dport (as answered; ICMP ports are 0), status (IPS_* bits), mark, state (TCP state name or ""), timeout
+        and age in seconds (age None when the kernel keeps no timestamps), last_used in seconds or None, packets,
+        bytes, reply_packets, reply_bytes.
+        """
+
+    def counters(self) -> dict[str, tuple[int, int]]:
+        """Named counters: packets, bytes. Services: "service_<id>" (connections); rules: "nat_<id>_evaluated", "nat_<id>_hits"."""
+
+    def listeners(self) -> list[Row]:
+        """What the kernel's service tables hold. Keys: ip, protocol, first, last, service (id)."""
+
+    def routes(self) -> list[Row]:
+        """Keys: prefix, gateway or None, interface, source or None, protocol (kernel, static, boot, avish), metric."""
+
+    def neighbours(self) -> list[Row]:
+        """Keys: ip, mac or None, interface, state (REACHABLE, STALE ...)."""
+
+    def addresses(self) -> list[Row]:
+        """Keys: ip, prefixlen, interface, own (True: put there by us)."""
+
+    def forwarding(self) -> bool:
+        """Whether the kernel routes packets that belong to no service."""
+
+    def capture(self, spec: CaptureSpec) -> Capture:
+        """Start a tap."""

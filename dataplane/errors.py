@@ -1,0 +1,19 @@
+"""Foreign errors, translated once by the drivers."""
+
+from __future__ import annotations
+
+
+class DataplaneError(Exception):
+    """The base."""
+
+
+class RefusedError(DataplaneError):
+    """The kernel (or a tool in front of it) refused a change; nothing of it is in place."""
+
+
+class UnreachableError(DataplaneError):
+    """The agent of an engine does not answer."""
+
+
+class LabError(DataplaneError):
+    """A topology that cannot be built: file, path and reason."""

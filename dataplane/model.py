@@ -1,0 +1,166 @@
+"""What the namespace of a service engine should hold, or does hold.
+
+An ``SeState`` is a value: five tables, each a mapping from a key to a frozen value. Every table is compared,
+planned and applied in the same way (``dataplane.diff``); what an entry means to the kernel is the drivers' business.
+Addresses are text in canonical form ("10.0.0.1"), prefixes "10.0.0.0/24", ports numbers, protocols lower-case names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Protocol = Literal["tcp", "udp"]
+AddressKind = Literal["vip", "floating", "nat"]
+
+SERVICE_MARK_MAX = 0x7FFFFFFF
+NAT_MARK = 0x80000000
+"""Conntrack mark of a flow: the id of its service, or NAT_MARK | id of its NAT rule; 0: merely routed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address the engine answers for besides its own; ``interface`` "" puts it on the loopback device."""
+
+    ip: str
+    interface: str
+    kind: AddressKind
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A static route; ``interface`` "" lets the kernel choose by the gateway."""
+
+    prefix: str
+    gateway: str
+    interface: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Destination address, protocol and ports (inclusive) that a service takes."""
+
+    ip: str
+    protocol: Protocol
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A load-balanced service.
+
+    ``slots`` are the servers in the order the picker walks or hashes over, a server as often as its weight says;
+    empty: new connections are refused by the engine itself. ``keep_port`` leaves the destination port alone.
+    ``snat`` makes the engine's own address the source towards the servers.
+    """
+
+    id: int
+    listeners: tuple[Listener, ...]
+    picker: Literal["round_robin", "source_hash"]
+    slots: tuple[tuple[str, int], ...]
+    keep_port: bool = False
+    snat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddressMatch:
+    """True for an address in (or, ``negate``, in none of) ``elements``: "a", "p/len" or "a-b"; empty: in nothing."""
+
+    elements: tuple[str, ...]
+    negate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PortMatch:
+    """True for a port in (or, ``negate``, in none of) ``ports``; only TCP and UDP have ports."""
+
+    ports: tuple[int, ...]
+    negate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolMatch:
+    """True for ``protocol`` (or, ``negate``, for any other): "tcp", "udp", "icmp", "sctp"."""
+
+    protocol: str
+    negate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NatRule:
+    """Source translation for routed flows that no service took.
+
+    Rules are tried in ``order`` (policy first, then index), the first match wins; all matches given must hold.
+    ``pool`` holds single addresses or ranges "a-b"; the choice among them is stable per source address.
+    """
+
+    id: int
+    order: tuple[str, int]
+    pool: tuple[str, ...]
+    source: AddressMatch | None = None
+    destination: AddressMatch | None = None
+    source_port: PortMatch | None = None
+    destination_port: PortMatch | None = None
+    protocol: ProtocolMatch | None = None
+
+
+@dataclass(frozen=True)
+class SeState:
+    """Everything one engine's namespace holds for us.
+
+    ``addresses`` by ip, ``routes`` by prefix, ``services`` by id, ``nat`` by id (disabled rules are absent),
+    ``switches``: "routing" True forwards packets that belong to no service.
+    """
+
+    addresses: Mapping[str, Address] = field(default_factory=dict)
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    services: Mapping[int, Service] = field(default_factory=dict)
+    nat: Mapping[int, NatRule] = field(default_factory=dict)
+    switches: Mapping[str, bool] = field(default_factory=dict)
+
+
+TABLES = ("addresses", "routes", "services", "nat", "switches")
+"""The tables of an SeState, in the order in which entries are put in place; they are removed in reverse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """An interface of the namespace as the kernel has it; ``addresses`` are "ip/len", ours (Address) included."""
+
+    name: str
+    index: int
+    mac: str
+    mtu: int
+    up: bool
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSpec:
+    """What to tap: ``kind`` "nat" takes both sides of every translated flow. Bytes per packet kept: ``snaplen``."""
+
+    kind: Literal["nat"]
+    snaplen: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A tapped packet, as the kernel had it at ``point`` of its way.
+
+    ``time`` in seconds since the epoch; ``direction``: of the connection ("original": as it was opened, or "reply");
+    ``mark``: see NAT_MARK; ``data`` starts at the IP header and is at most ``snaplen`` long, ``length`` is the true one.
+    """
+
+    time: float
+    point: Literal["before", "after"]
+    direction: Literal["original", "reply"]
+    mark: int
+    interface: str
+    length: int
+    data: bytes
+
+
+Row = dict[str, Any]
+"""A runtime record; the drivers document the keys."""
