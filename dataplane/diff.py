@@ -37,9 +37,7 @@ def diff(old: SeState, new: SeState) -> Plan:
 def _table_steps(table: str, old: Any, new: Any) -> list[Step]:
     if old is new:
         return []
-    puts = [
-        Step("put", table, key, old.get(key), value) for key, value in new.items() if old.get(key) != value
-    ]
+    puts = [Step("put", table, key, old.get(key), value) for key, value in new.items() if old.get(key) != value]
     drops = [Step("drop", table, key, value, None) for key, value in old.items() if key not in new]
     return puts + drops
 

@@ -52,7 +52,10 @@ class Driver(Protocol):
         """
 
     def counters(self) -> dict[str, tuple[int, int]]:
-        """Named counters: packets, bytes. Services: "service_<id>" (connections); rules: "nat_<id>_evaluated", "nat_<id>_hits"."""
+        """Named counters: packets, bytes.
+
+        Services: "service_<id>" (connections); NAT rules: "nat_<id>_evaluated", "nat_<id>_hits" (flows).
+        """
 
     def listeners(self) -> list[Row]:
         """What the kernel's service tables hold. Keys: ip, protocol, first, last, service (id)."""

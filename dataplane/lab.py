@@ -164,11 +164,9 @@ def _rule_problems(topology: Topology) -> list[str]:
     problems = []
     for host in topology.hosts.values():
         if host.nft is not None:
-            argv = ["unshare", "--net", "nft", "--check", "--file", str(host.nft)]
-            try:
-                _run(argv, cwd=topology.folder)
-            except LabError as error:
-                problems.append(f"{topology.path}: hosts.{host.name}.nft: {error}")
+            done = _attempt(["unshare", "--net", "nft", "--check", "--file", str(host.nft)], cwd=topology.folder)
+            if done.returncode != 0:
+                problems.append(f"{topology.path}: hosts.{host.name}.nft: {_complaint(done)}")
     return problems
 
 
@@ -328,10 +326,13 @@ def _node_lines(node: Node) -> list[str]:
     lines = ["link set dev lo up"]
     for interface in node.interfaces:
         lines.append(f"link set dev {interface.name} up")
-        for address in interface.addresses:
-            lines.append(f"address add {address} dev {interface.name}{' nodad' if ':' in address else ' broadcast +'}")
+        lines += [_address_line(interface.name, address) for address in interface.addresses]
     routes = node.host.routes if node.host else ()
     return lines + [f"route add {route.to} via {route.via}" for route in routes]
+
+
+def _address_line(interface: str, address: str) -> str:
+    return f"address add {address} dev {interface} {'nodad' if ':' in address else 'broadcast +'}"
 
 
 def _load_rules(topology: Topology, node: Node, namespace: str) -> None:
@@ -349,9 +350,17 @@ def _ip(namespace: str, lines: list[str]) -> None:
 
 def _run(argv: list[str], text: str = "", cwd: Path | None = None) -> str:
     """The program's output. Raises LabError with what it complained about first."""
-    environment = {**os.environ, "PATH": search_path()}
-    done = subprocess.run(argv, input=text, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    done = _attempt(argv, text, cwd)
     if done.returncode != 0:
-        reason = done.stderr.strip().splitlines()[:2] or [f"status {done.returncode}"]
-        raise LabError(f"{' '.join(argv[:4])}: {'; '.join(reason)}")
+        raise LabError(f"{' '.join(argv[:3])}: {_complaint(done)}")
     return done.stdout
+
+
+def _attempt(argv: list[str], text: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": search_path()}
+    return subprocess.run(argv, input=text, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def _complaint(done: subprocess.CompletedProcess[str]) -> str:
+    """The first two lines: what is wrong, and where."""
+    return "; ".join(done.stderr.strip().splitlines()[:2]) or f"status {done.returncode}"

@@ -149,8 +149,9 @@ class CaptureSpec:
 class Packet:
     """A tapped packet, as the kernel had it at ``point`` of its way.
 
-    ``time`` in seconds since the epoch; ``direction``: of the connection ("original": as it was opened, or "reply");
-    ``mark``: see NAT_MARK; ``data`` starts at the IP header and is at most ``snaplen`` long, ``length`` is the true one.
+    ``time`` in seconds since the epoch; ``direction`` of the connection: "original" as it was opened,
+    or "reply"; ``mark``: see NAT_MARK; ``data`` starts at the IP header and is at most ``snaplen`` long;
+    ``length`` is the true one.
     """
 
     time: float

@@ -14,6 +14,8 @@ from typing import Any
 
 from dataplane.topology_reader import IpAddress, IpNetwork, Reader, nearest
 
+IpInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
 MAIN_VRF = "global"
 """The VRF of an engine's own ``interfaces``."""
 
@@ -270,11 +272,11 @@ def _host(reader: _TopologyReader, name: str, where: str, value: Any) -> Host:
     before = len(reader.problems)
     interfaces = _host_interfaces(reader, entry, where)
     # What is wrong with the interfaces is not told once more as an unreachable gateway.
-    on_link = _subnets_of(interfaces) if len(reader.problems) == before else None
+    ports = _ports(interfaces) if len(reader.problems) == before else None
     return Host(
         name,
         interfaces,
-        _routes(reader, entry, where, on_link),
+        _routes(reader, entry, where, ports),
         reader.switch(entry, "forward", where),
         _rule_file(reader, entry, where),
         _commands(reader, entry.get("run"), f"{where}.run"),
@@ -354,28 +356,34 @@ def _broadcast(subnet: IpNetwork) -> IpAddress | None:
     return subnet.broadcast_address if subnet.version == _IPV4 else None
 
 
-def _subnets_of(interfaces: tuple[Interface, ...]) -> list[IpNetwork]:
-    return [ipaddress.ip_interface(address).network for port in interfaces for address in port.addresses]
+def _ports(interfaces: tuple[Interface, ...]) -> list[IpInterface]:
+    return [ipaddress.ip_interface(address) for interface in interfaces for address in interface.addresses]
 
 
-def _neighbour(reader: Reader, text: str, where: str, on_link: list[IpNetwork] | None) -> IpAddress | None:
-    """``text`` as an address that is reached directly; ``on_link`` None: not known, not checked."""
+def _neighbour(reader: Reader, text: str, where: str, ports: list[IpInterface] | None) -> IpAddress | None:
+    """``text`` as an address reached directly through one of ``ports``; None: they are not known, it is not checked."""
     address = reader.address(text, where)
-    if address is not None and on_link is not None and not any(address in subnet for subnet in on_link):
-        reader.problem(where, f"{address} is in none of the host's networks ({', '.join(map(str, on_link))})")
+    if address is None or ports is None:
+        return address
+    if not any(address in port.network for port in ports):
+        networks = ", ".join(str(port.network) for port in ports)
+        reader.problem(where, f"{address} is in none of the host's networks ({networks})")
+        return None
+    if any(address == port.ip for port in ports):
+        reader.problem(where, f"{address} is the host's own address")
         return None
     return address
 
 
-def _routes(reader: Reader, entry: dict[str, Any], where: str, on_link: list[IpNetwork] | None) -> tuple[Route, ...]:
+def _routes(reader: Reader, entry: dict[str, Any], where: str, ports: list[IpInterface] | None) -> tuple[Route, ...]:
     given = entry.get("routes") or []
     if not isinstance(given, list):
         reader.problem(f"{where}.routes", "must be a list: [{to: 10.0.0.0/24, via: 10.1.1.1}]")
         given = []
-    found = [(f"{where}.gateway", route) for route in _gateways(reader, entry, where, on_link)]
+    found = [(f"{where}.gateway", route) for route in _gateways(reader, entry, where, ports)]
     for number, item in enumerate(given):
         place = f"{where}.routes[{number}]"
-        route = _route(reader, reader.mapping(item, place, ("to", "via")), place, on_link)
+        route = _route(reader, reader.mapping(item, place, ("to", "via")), place, ports)
         found += [(place, route)] if route else []
     routes: dict[str, Route] = {}
     for place, route in found:
@@ -384,16 +392,16 @@ def _routes(reader: Reader, entry: dict[str, Any], where: str, on_link: list[IpN
     return tuple(routes.values())
 
 
-def _gateways(reader: Reader, entry: dict[str, Any], where: str, on_link: list[IpNetwork] | None) -> list[Route]:
+def _gateways(reader: Reader, entry: dict[str, Any], where: str, ports: list[IpInterface] | None) -> list[Route]:
     texts = reader.texts(entry, "gateway", where) if "gateway" in entry else []
-    found = [_neighbour(reader, text, f"{where}.gateway", on_link) for text in texts]
+    found = [_neighbour(reader, text, f"{where}.gateway", ports) for text in texts]
     return [Route("0.0.0.0/0" if address.version == _IPV4 else "::/0", str(address)) for address in found if address]
 
 
-def _route(reader: Reader, entry: dict[str, Any], where: str, on_link: list[IpNetwork] | None) -> Route | None:
+def _route(reader: Reader, entry: dict[str, Any], where: str, ports: list[IpInterface] | None) -> Route | None:
     to, via = reader.text(entry, "to", where), reader.text(entry, "via", where)
     prefix = reader.prefix(to, f"{where}.to") if to else None
-    gateway = _neighbour(reader, via, f"{where}.via", on_link) if via else None
+    gateway = _neighbour(reader, via, f"{where}.via", ports) if via else None
     if prefix is None or gateway is None:
         return None
     if prefix.version != gateway.version:
@@ -414,16 +422,16 @@ def _rule_file(reader: _TopologyReader, entry: dict[str, Any], where: str) -> Pa
 
 def _commands(reader: _TopologyReader, value: Any, where: str) -> tuple[tuple[str, ...], ...]:
     commands = value or []
-    if not isinstance(commands, list):
+    if not isinstance(commands, list) or not all(isinstance(command, list) for command in commands):
         reader.problem(where, _COMMANDS)
         return ()
     return tuple(_command(reader, command, f"{where}[{number}]") for number, command in enumerate(commands))
 
 
-def _command(reader: _TopologyReader, command: Any, where: str) -> tuple[str, ...]:
+def _command(reader: _TopologyReader, command: list[Any], where: str) -> tuple[str, ...]:
     """A command whose program is installed and whose configuration or script files, by their endings, are there."""
-    if not command or not isinstance(command, list) or not all(isinstance(word, str) for word in command):
-        reader.problem(where, _COMMANDS)
+    if not command or not all(isinstance(word, str) for word in command):
+        reader.problem(where, "must be program and arguments: [vsftpd, ftp1.conf]")
         return ()
     if "/" not in command[0]:
         missing = missing_program(command[0])

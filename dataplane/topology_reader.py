@@ -24,7 +24,7 @@ _SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "
 
 
 def nearest(word: str, known: tuple[str, ...]) -> str:
-    """ "" or " (did you mean WORD?)"."""
+    """What to add to a complaint about ``word``: " (did you mean WORD?)", or "" if no known word is close."""
     close = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
