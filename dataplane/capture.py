@@ -1,7 +1,7 @@
 """Taps on translated flows: NFLOG rules in a table of their own, read from a raw netlink socket.
 
-A packet is logged twice: "before", after connection tracking and before destination NAT, and "after", behind source NAT.
-The first packet of a flow is not yet known to be translated when it is seen before; such packets are held back until
+A packet is logged twice: "before", between connection tracking and destination NAT, and "after", behind source NAT. The
+first packet of a flow is not yet known to be translated when it is seen before; such packets are held back until
 their "after" comes. The conntrack mark travels in the packet mark, the place and the direction in the log prefix.
 A capture has one number: of its table ``avish_cap_<n>`` and, counted from GROUP_BASE, of its NFLOG group. The kernel
 gives a group to one living socket at a time, so a table whose group is free belongs to nobody.
@@ -10,7 +10,6 @@ gives a group to one living socket at a time, so a table whose group is free bel
 from __future__ import annotations
 
 import errno
-import os
 import re
 import select
 import socket
@@ -20,9 +19,11 @@ import threading
 import time
 from collections.abc import Iterator
 
+from dataplane import nftrun
 from dataplane.errors import RefusedError
 from dataplane.model import CaptureSpec, Packet
-from dataplane.nflog import LogReader
+from dataplane.netlink import Netlink, NetlinkError, attribute, netfilter_header, netfilter_type
+from dataplane.nflog import SUBSYSTEM, LogReader
 
 GROUP_BASE = 20_000
 GROUP_COUNT = 1000
@@ -35,23 +36,13 @@ _AFTER_PRIORITY = 150  # source NAT is at 100
 _KERNEL_BUFFER = 65_536
 _KERNEL_DELAY = 10  # hundredths of a second
 _KERNEL_BATCH = 64
-_DATAGRAM_MAX = 262_144
 _NFT_SECONDS = 30
 
-_SO_RCVBUFFORCE = 33
-_NETLINK_NETFILTER = 12
-_NLMSG_ERROR = 2
-_REQUEST_ACK = 0x5
-_LOG_CONFIG = 4 << 8 | 1
-_CFG_COMMAND, _CFG_MODE, _CFG_BUFFER, _CFG_TIMEOUT, _CFG_BATCH, _CFG_FLAGS = 1, 2, 3, 4, 5, 6
-_BIND, _UNBIND = 1, 2
+_CONFIG = netfilter_type(SUBSYSTEM, 1)
+_COMMAND, _MODE, _BUFFER, _TIMEOUT, _BATCH, _FLAGS = 1, 2, 3, 4, 5, 6
+_BIND, _UNBIND = b"\x01", b"\x02"
 _COPY_PACKET = 2
 _FLAG_SEQUENCE = 1
-
-_NLMSG = struct.Struct("=IHHII")
-_NFGEN = struct.Struct(">BBH")
-_ATTRIBUTE = struct.Struct("=HH")
-_U32 = struct.Struct(">I")
 
 
 def ruleset(table: str, group: int) -> str:
@@ -61,7 +52,7 @@ def ruleset(table: str, group: int) -> str:
     """
 
     def log(prefix: str) -> str:
-        return f'log prefix "{prefix}" group {group} queue-threshold {_KERNEL_BATCH}'
+        return f'counter log prefix "{prefix}" group {group} queue-threshold {_KERNEL_BATCH}'
 
     def logged(conditions: str, prefix: str) -> str:
         return f"ct mark != 0 ct status snat,dnat {conditions} meta mark set ct mark {log(prefix)} meta mark set 0"
@@ -88,14 +79,14 @@ table ip {table} {{
 
 def clean_stale() -> list[str]:
     """Remove the tables of captures whose process has died; gives their names. Raises RefusedError."""
-    numbers = re.findall(rf"^table ip {TABLE_PREFIX}(\d+)$", _nft("list tables ip"), re.MULTILINE)
+    numbers = re.findall(rf"^table ip {TABLE_PREFIX}(\d+)$", _listed("tables", "ip"), re.MULTILINE)
     removed = []
     for number in map(int, numbers):
-        owner = _group_socket(GROUP_BASE + number)
+        owner = _bound(GROUP_BASE + number)
         if owner is None:
             continue
         with owner:
-            _nft(f"delete table ip {TABLE_PREFIX}{number}")
+            nftrun.load(f"delete table ip {TABLE_PREFIX}{number}")
         removed.append(f"{TABLE_PREFIX}{number}")
     return removed
 
@@ -110,16 +101,16 @@ class KernelCapture:
     def __init__(self, spec: CaptureSpec) -> None:
         self.lost = 0
         self._reader = LogReader()
-        self._socket, self._number = _free_group()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._lock = threading.RLock()
+        self._waker, self._woken = socket.socketpair()
+        self._log, self._number = _free_group()
         self._closed = False
         self._flushed = False
-        self._iterated = False
+        self._logged = 0
         try:
             self._configure(spec.snaplen)
-            self._socket.setblocking(False)
-            _nft(ruleset(self.table, self._group))
+            self._log.set_timeout(0)
+            nftrun.load(ruleset(self.table, self._group))
         except BaseException:
             self._release()
             raise
@@ -134,10 +125,9 @@ class KernelCapture:
         return GROUP_BASE + self._number
 
     def __iter__(self) -> Iterator[Packet | None]:
-        self._iterated = True
         poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
+        poll.register(self._log, select.POLLIN)
+        poll.register(self._woken, select.POLLIN)
         try:
             last = False
             while not last:
@@ -145,9 +135,8 @@ class KernelCapture:
                 last = self._flushed  # asked before what is waiting is fetched, so nothing that was tapped is missed
                 yield from self._fetch()
                 if idle:
-                    self.lost += self._reader.overrun_unseen()
                     yield None
-            self.lost += self._reader.overrun_unseen()
+            self.lost = max(self.lost, self._logged - self._reader.received)  # the last ones leave no gap
         finally:
             self._release()
 
@@ -158,31 +147,26 @@ class KernelCapture:
                 return
             self._closed = True
             try:
-                _nft(f"add table ip {self.table}\ndelete table ip {self.table}")  # also when others flushed it
+                self._logged = _counted(self.table)
+                nftrun.load(f"add table ip {self.table}\ndelete table ip {self.table}")  # also when others flushed it
             finally:
                 self._end_iteration()
 
     def _end_iteration(self) -> None:
-        if self._socket.fileno() >= 0:
-            _send(self._socket, self._group, _command(_UNBIND))  # makes the kernel send what it has gathered
+        if self._log.fileno() >= 0:
+            unbind = _setting(self._group, _COMMAND, _UNBIND)
+            self._log.send(_CONFIG, 0, unbind)  # makes the kernel send what it has gathered
             self._flushed = True
-            os.eventfd_write(self._wake, 1)
-        if not self._iterated:
-            self._release()
+            self._waker.send(b"x")
 
     def _fetch(self) -> Iterator[Packet | None]:
         """What is waiting in the socket; None for a batch in which no packet became certain."""
         while True:
             try:
-                datagram = self._socket.recv(_DATAGRAM_MAX)
+                messages = self._log.receive()
             except BlockingIOError:
                 return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                self._reader.overrun = True
-                continue
-            packets = self._reader.packets(datagram, time.time())
+            packets = self._reader.packets(messages, time.time())
             self.lost += self._reader.take_gap()
             if packets:
                 yield from packets
@@ -190,80 +174,59 @@ class KernelCapture:
                 yield None
 
     def _configure(self, snaplen: int) -> None:
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        except PermissionError:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        settings = [
-            _attribute(_CFG_MODE, struct.pack(">IBx", snaplen, _COPY_PACKET)),  # 0: whole packets
-            _attribute(_CFG_BUFFER, _U32.pack(_KERNEL_BUFFER)),
-            _attribute(_CFG_TIMEOUT, _U32.pack(_KERNEL_DELAY)),
-            _attribute(_CFG_BATCH, _U32.pack(_KERNEL_BATCH)),
-            _attribute(_CFG_FLAGS, struct.pack(">H", _FLAG_SEQUENCE)),
-        ]
-        for setting in settings:
-            refused = _request(self._socket, self._group, setting)
-            if refused:
-                raise RefusedError(f"the kernel refused to set up a packet log: {os.strerror(refused)}")
+        settings = {
+            _MODE: struct.pack("!IBx", snaplen, _COPY_PACKET),  # snaplen 0: whole packets
+            _BUFFER: struct.pack("!I", _KERNEL_BUFFER),
+            _TIMEOUT: struct.pack("!I", _KERNEL_DELAY),
+            _BATCH: struct.pack("!I", _KERNEL_BATCH),
+            _FLAGS: struct.pack("!H", _FLAG_SEQUENCE),
+        }
+        for kind, value in settings.items():
+            try:
+                self._log.request(_CONFIG, _setting(self._group, kind, value))
+            except NetlinkError as error:
+                raise RefusedError(f"the kernel refused to set up a packet log: {error.strerror}") from error
 
     def _release(self) -> None:
         with self._lock:
-            if self._socket.fileno() >= 0:
-                self._socket.close()
-                os.close(self._wake)
+            for end in (self._log, self._waker, self._woken):
+                end.close()
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
+def _setting(group: int, kind: int, value: bytes) -> bytes:
+    return netfilter_header(socket.AF_UNSPEC, group) + attribute(kind, value)
 
 
-def _command(command: int) -> bytes:
-    return _attribute(_CFG_COMMAND, bytes([command]))
+def _bound(group: int) -> Netlink | None:
+    """A socket that owns an NFLOG group; None when another one does. An overrun shows in the sequence numbers only."""
+    log = Netlink(receive_buffer=RECEIVE_BUFFER, drop_silently=True)
+    try:
+        log.request(_CONFIG, _setting(group, _COMMAND, _BIND))
+    except NetlinkError as error:
+        log.close()
+        if error.errno in (errno.EPERM, errno.EBUSY):  # the first is what the kernel says of another's group
+            return None
+        raise RefusedError(f"the kernel refused a packet log: {error.strerror}") from error
+    return log
 
 
-def _send(log: socket.socket, group: int, setting: bytes) -> None:
-    body = _NFGEN.pack(socket.AF_UNSPEC, 0, group) + setting
-    log.send(_NLMSG.pack(_NLMSG.size + len(body), _LOG_CONFIG, _REQUEST_ACK, 0, 0) + body)
-
-
-def _request(log: socket.socket, group: int, setting: bytes) -> int:
-    """Send a setting of ``group`` and wait for the answer: 0 or an errno. Packets that come first are passed over."""
-    _send(log, group, setting)
-    while True:
-        answer = log.recv(_DATAGRAM_MAX)
-        if _NLMSG.unpack_from(answer)[1] == _NLMSG_ERROR:
-            return -int(struct.unpack_from("=i", answer, _NLMSG.size)[0])
-
-
-def _group_socket(group: int) -> socket.socket | None:
-    """A socket that owns an NFLOG group; None when another one does."""
-    log = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
-    log.settimeout(_NFT_SECONDS)
-    refused = _request(log, group, _command(_BIND))
-    if not refused:
-        return log
-    log.close()
-    if refused in (errno.EPERM, errno.EBUSY):
-        return None
-    raise RefusedError(f"the kernel refused a packet log: {os.strerror(refused)}")
-
-
-def _free_group() -> tuple[socket.socket, int]:
+def _free_group() -> tuple[Netlink, int]:
     for number in range(1, GROUP_COUNT + 1):
-        log = _group_socket(GROUP_BASE + number)
+        log = _bound(GROUP_BASE + number)
         if log is not None:
             return log, number
-    raise RefusedError("no packet log can be had: all are taken, or this process lacks CAP_NET_ADMIN")
+    raise RefusedError(f"all {GROUP_COUNT} packet logs of the network namespace are taken")
 
 
-def _nft(text: str) -> str:
-    """Run nft commands as one transaction in this namespace; gives what they print."""
+def _counted(table: str) -> int:
+    """How many records the rules of a table have logged; 0 when it is gone."""
+    return sum(map(int, re.findall(r"counter packets (\d+)", _listed("table", "ip", table))))
+
+
+def _listed(*what: str) -> str:
+    """What nft lists; nothing when there is no such thing."""
     try:
-        done = subprocess.run(
-            ["nft", "-f", "-"], input=text, capture_output=True, text=True, timeout=_NFT_SECONDS, check=False
-        )
+        done = subprocess.run(["nft", "list", *what], capture_output=True, text=True, timeout=_NFT_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RefusedError(f"nft: {error}") from error
-    if done.returncode:
-        raise RefusedError(f"nft: {done.stderr.strip()}")
     return done.stdout

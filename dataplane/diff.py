@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import compress
+from operator import is_not
+from typing import Any, Literal, TypeVar
 
 from dataplane.model import TABLES, SeState
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,20 @@ def diff(old: SeState, new: SeState) -> Plan:
 def _table_steps(table: str, old: Any, new: Any) -> list[Step]:
     if old is new:
         return []
-    puts = [Step("put", table, key, old.get(key), value) for key, value in new.items() if old.get(key) != value]
-    drops = [Step("drop", table, key, value, None) for key, value in old.items() if key not in new]
+    other, gone = moved(old, new)
+    puts = [Step("put", table, key, old.get(key), new[key]) for key in other if old.get(key) != new[key]]
+    drops = [Step("drop", table, key, old[key], None) for key in gone]
     return puts + drops
+
+
+def moved(old: Mapping[K, Any], new: Mapping[K, Any]) -> tuple[list[K], list[K]]:
+    """Keys of ``new`` whose value is not the same object in ``old``, and keys of ``old`` that ``new`` has not.
+
+    Tables of 10,000 entries of which one differs are the usual case: the loop runs inside the interpreter.
+    """
+    other = list(compress(new, map(is_not, map(old.get, new), new.values())))
+    kept = len(new) - sum(key not in old for key in other)
+    return other, [key for key in old if key not in new] if kept != len(old) else []
 
 
 def applied(state: SeState, plan: Plan) -> SeState:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
 from dataplane.model import Packet
+from dataplane.netlink import Message, netfilter_type, parse
+
+SUBSYSTEM = 4
+"""Of netfilter's netlink: the packet logs."""
 
 _STAMP_VALID = 1.0
-_LOG_PACKET = 4 << 8
+_PACKET = netfilter_type(SUBSYSTEM, 0)
 _MARK, _TIMESTAMP, _IN_DEVICE, _OUT_DEVICE, _PAYLOAD, _PREFIX, _SEQUENCE = 2, 3, 4, 5, 9, 10, 12
-_NLMSG = struct.Struct("=IHHII")
-_NFGEN_LENGTH = 4
-_ATTRIBUTE = struct.Struct("=HH")
-_ATTRIBUTE_TYPE = 0x3FFF
+_FAMILY_HEADER = 4
 _U32 = struct.Struct(">I")
 _STAMP = struct.Struct(">QQ")
 
@@ -23,7 +25,7 @@ Point = Literal["before", "after"]
 Direction = Literal["original", "reply"]
 
 PLACES: dict[bytes, tuple[Point, Direction, bool]] = {
-    f"{point}-{kind}".encode(): (point, "reply" if kind == "reply" else "original", kind == "first")
+    f"{point}-{kind}\0".encode(): (point, "reply" if kind == "reply" else "original", kind == "first")
     for point in ("before", "after")
     for kind in ("original", "reply", "first")
 }
@@ -31,17 +33,20 @@ PLACES: dict[bytes, tuple[Point, Direction, bool]] = {
 
 
 class LogReader:
-    """From the datagrams of an NFLOG socket to packets in order: the first packet's before, its after, and so on."""
+    """From the messages of an NFLOG socket to packets in order: the first packet's before, its after, and so on.
+
+    ``received`` counts records.
+    """
 
     def __init__(self) -> None:
-        self.overrun = False
+        self.received = 0
         self._gap = 0
         self._expected: int | None = None
         self._stamp = 0.0
         self._held = HeldPackets()
         self._names: dict[int, str] = {}
 
-    def packets(self, datagram: bytes, now: float) -> list[Packet]:
+    def packets(self, messages: Iterable[Message], now: float) -> list[Packet]:
         """The packets of a datagram that are known to be translated. ``now``: for packets without a time of their own.
 
         The kernel stamps packets on their way in only; one on its way out gets the time of the last stamped one,
@@ -50,14 +55,9 @@ class LogReader:
         if now - self._stamp > _STAMP_VALID:
             self._stamp = now
         found: list[Packet] = []
-        offset = 0
-        while offset + _NLMSG.size <= len(datagram):
-            length, kind, *_ = _NLMSG.unpack_from(datagram, offset)
-            if length < _NLMSG.size or offset + length > len(datagram):
-                break
-            if kind == _LOG_PACKET:
-                self._message(datagram, offset + _NLMSG.size + _NFGEN_LENGTH, offset + length, found)
-            offset += (length + 3) & ~3
+        for message in messages:
+            if message.type == _PACKET:
+                self._record(parse(message.body, _FAMILY_HEADER), found)
         return found
 
     def take_gap(self) -> int:
@@ -65,15 +65,9 @@ class LogReader:
         gap, self._gap = self._gap, 0
         return gap
 
-    def overrun_unseen(self) -> int:
-        """1 if the socket overran and no later record has told how many were lost, else 0."""
-        unseen, self.overrun = int(self.overrun), False
-        return unseen
-
-    def _message(self, datagram: bytes, start: int, end: int, found: list[Packet]) -> None:
-        parts = attributes(datagram, start, end)
+    def _record(self, parts: dict[int, bytes], found: list[Packet]) -> None:
         self._count(parts.get(_SEQUENCE))
-        place = PLACES.get(parts.get(_PREFIX, b"").rstrip(b"\0"))
+        place = PLACES.get(parts.get(_PREFIX, b""))
         if place is None:
             return
         if _TIMESTAMP in parts:
@@ -99,12 +93,12 @@ class LogReader:
         )
 
     def _count(self, sequence: bytes | None) -> None:
+        self.received += 1
         if sequence is None:
             return
         number = _U32.unpack(sequence)[0]
         if self._expected is not None and number != self._expected:
             self._gap += (number - self._expected) & 0xFFFFFFFF
-            self.overrun = False
         self._expected = (number + 1) & 0xFFFFFFFF
 
     def _name(self, index: int) -> str:
@@ -183,15 +177,3 @@ def _ends(data: bytes) -> tuple[bytes, bytes, bytes, bytes]:
     """Source and destination address, source and destination port."""
     start = (data[0] & 0x0F) * 4 if data else 0
     return data[12:16], data[16:20], data[start : start + 2], data[start + 2 : start + 4]
-
-
-def attributes(data: bytes, start: int, end: int) -> dict[int, bytes]:
-    """The netlink attributes between two offsets, by type."""
-    found = {}
-    while start + _ATTRIBUTE.size <= end:
-        length, kind = _ATTRIBUTE.unpack_from(data, start)
-        if length < _ATTRIBUTE.size:
-            break
-        found[kind & _ATTRIBUTE_TYPE] = data[start + 4 : start + length]
-        start += (length + 3) & ~3
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from pathlib import Path
@@ -39,11 +40,20 @@ def _text_option(code: int, text: str) -> bytes:
     return _option(code, text.encode(errors="replace")[:_OPTION_MAX].decode(errors="ignore").encode())
 
 
-def _block(kind: int, body: bytes, options: list[bytes]) -> bytes:
-    if options:
-        body += b"".join(options) + _option(_OPT_END, b"")
-    total = len(body) + 12
-    return struct.pack("<II", kind, total) + body + struct.pack("<I", total)
+def _options(options: list[bytes]) -> bytes:
+    return b"".join(options) + _option(_OPT_END, b"")
+
+
+@functools.lru_cache(maxsize=1024)
+def _packet_options(comment: str, outbound: bool) -> bytes:  # noqa: FBT001
+    """The options of a packet; few differ, so they are remembered."""
+    options = [_text_option(_OPT_COMMENT, comment)] if comment else []
+    return _options([*options, _option(_OPT_PACKET_FLAGS, struct.pack("<I", _OUTBOUND if outbound else _INBOUND))])
+
+
+def _block(kind: int, body: bytes, options: bytes) -> bytes:
+    total = struct.pack("<I", len(body) + len(options) + 12)
+    return b"".join((struct.pack("<I", kind), total, body, options, total))
 
 
 class PcapngWriter:
@@ -64,12 +74,12 @@ class PcapngWriter:
         options.append(_text_option(_OPT_USER_APPLICATION, application))
         body = struct.pack("<IHHq", _BYTE_ORDER, 1, 0, _UNKNOWN_LENGTH)
         try:
-            self._put(_block(_SECTION_HEADER, body, options))
+            self._put(_block(_SECTION_HEADER, body, _options(options)))
         except OSError:
             self.close()
             raise
 
-    def write(  # noqa: PLR0913  (the parts of a packet record)
+    def write(
         self, *, interface: str, time: float, data: bytes, length: int, comment: str = "", outbound: bool = False
     ) -> None:
         """Append a packet: ``time`` in seconds since the epoch, ``length`` its true length, ``data`` what was kept."""
@@ -78,9 +88,7 @@ class PcapngWriter:
         body = struct.pack(
             "<IIIII", number, nanoseconds >> 32, nanoseconds & 0xFFFFFFFF, len(data), max(length, len(data))
         )
-        options = [_text_option(_OPT_COMMENT, comment)] if comment else []
-        options.append(_option(_OPT_PACKET_FLAGS, struct.pack("<I", _OUTBOUND if outbound else _INBOUND)))
-        self._put(_block(_ENHANCED_PACKET, body + _padded(data), options))
+        self._put(_block(_ENHANCED_PACKET, body + _padded(data), _packet_options(comment, outbound)))
         self.packets += 1
 
     def close(self) -> None:
@@ -97,7 +105,8 @@ class PcapngWriter:
                 _text_option(_OPT_INTERFACE_NAME, name),
                 _option(_OPT_TIME_RESOLUTION, bytes([_NANOSECONDS])),
             ]
-            self._put(_block(_INTERFACE, struct.pack("<HHI", LINKTYPE_RAW, 0, self._snaplen), options))
+            body = struct.pack("<HHI", LINKTYPE_RAW, 0, self._snaplen)
+            self._put(_block(_INTERFACE, body, _options(options)))
             number = self._interfaces[name] = len(self._interfaces)
         return number
 

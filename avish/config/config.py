@@ -8,7 +8,10 @@ from typing import Any
 
 Body = dict[str, Any]
 """An object as stored. Shared between revisions: never changed in place."""
-_Table = dict[str, dict[str, Any]]
+WIDE_RANGE = 64
+"""A range of more ports than this is not indexed port by port."""
+_Table = dict[str, dict[Any, Any]]
+"""By type (or group of targets), then by key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,17 @@ class Config:
 
     __slots__ = ("_bodies", "_mentions", "_names", "revision")
 
-    def __init__(self, revision: int = 0, base: Config | None = None) -> None:
+    def __init__(
+        self,
+        revision: int = 0,
+        bodies: _Table | None = None,
+        names: _Table | None = None,
+        mentions: _Table | None = None,
+    ) -> None:
         self.revision = revision
-        self._bodies: _Table = dict(base._bodies) if base else {}
-        self._names: _Table = dict(base._names) if base else {}
-        self._mentions: _Table = dict(base._mentions) if base else {}
+        self._bodies = bodies or {}
+        self._names = names or {}
+        self._mentions = mentions or {}
 
     @classmethod
     def of(cls, revision: int, objects: Iterable[tuple[str, Body]]) -> Config:
@@ -42,7 +51,8 @@ class Config:
 
     def uuid_of(self, kind: str, name: str, tenant: str = "admin") -> str | None:
         """The uuid of the object of that name, or None."""
-        return self._names.get(kind, {}).get((tenant, name))
+        found: str | None = self._names.get(kind, {}).get((tenant, name))
+        return found
 
     def named(self, kind: str, name: str, tenant: str = "admin") -> Body | None:
         """The object of that name, or None."""
@@ -53,7 +63,7 @@ class Config:
         return list(self._bodies.get(kind, {}).values())
 
     def table(self, kind: str) -> dict[str, Body]:
-        """uuid -> body; read only. The same table as in another revision: nothing of the type differs."""
+        """Bodies by uuid; read only. The same table as in another revision: nothing of the type differs."""
         return self._bodies.get(kind, {})
 
     def types(self) -> list[str]:
@@ -65,9 +75,21 @@ class Config:
         found = self._mentions.get(_bucket(uuid), {}).get(uuid, {})
         return [(kind, referrer) for referrer, kind in found.items()]
 
+    def referring(self, uuid: str, kind: str) -> Iterator[str]:
+        """The uuids of the objects of one type that refer to this one."""
+        found = self._mentions.get(_bucket(uuid), {}).get(uuid, {})
+        return (referrer for referrer, other in found.items() if other == kind)
+
     def vsvips_with(self, address: str) -> list[str]:
-        """uuids of the vsvips that hold this IPv4 address."""
-        return [uuid for _, uuid in self.referrers(_address_key(address))]
+        """The uuids of the vsvips that hold this address."""
+        return list(self.referring(_address_key(address), "vsvip"))
+
+    def services_near(self, vsvip: str, first: int, last: int) -> set[str]:
+        """The uuids of the virtual services on a vsvip that may have a port in ``first``-``last``: none is left out."""
+        keys = _port_keys(vsvip, first, last)
+        if keys == [_wide_key(vsvip)]:
+            return set(self.referring(vsvip, "virtualservice"))
+        return {uuid for key in [*keys, _wide_key(vsvip)] for uuid in self.referring(key, "virtualservice")}
 
     def target(self, ref: str | None) -> Body | None:
         """The object a stored reference (``/api/pool/<uuid>``) leads to."""
@@ -78,10 +100,14 @@ class Config:
 
     def with_changes(self, changes: Iterable[Change], revision: int) -> Config:
         """The configuration after ``changes``."""
-        draft = Draft(self, revision)
+        draft = self.draft(revision)
         for change in changes:
             draft.put(change)
         return draft.freeze()
+
+    def draft(self, revision: int) -> Draft:
+        """To be changed step by step; this revision stays as it is."""
+        return Draft(revision, dict(self._bodies), dict(self._names), dict(self._mentions))
 
 
 class Draft(Config):
@@ -89,8 +115,8 @@ class Draft(Config):
 
     __slots__ = ("_owned",)
 
-    def __init__(self, base: Config, revision: int) -> None:
-        super().__init__(revision, base)
+    def __init__(self, revision: int, bodies: _Table, names: _Table, mentions: _Table) -> None:
+        super().__init__(revision, bodies, names, mentions)
         self._owned: set[tuple[Any, ...]] = set()
 
     def put(self, change: Change) -> None:
@@ -106,7 +132,7 @@ class Draft(Config):
 
     def freeze(self) -> Config:
         """The finished value; the draft is not used afterwards."""
-        return Config(self.revision, self)
+        return Config(self.revision, self._bodies, self._names, self._mentions)
 
     def _own(self, table: _Table, key: str) -> dict[Any, Any]:
         mark = (id(table), key)
@@ -171,8 +197,25 @@ def _address_key(address: str) -> str:
     return f"address-{address}"
 
 
+def _wide_key(vsvip: str) -> str:
+    return f"ports-{vsvip}"
+
+
+def _port_keys(vsvip: str, first: int, last: int) -> list[str]:
+    """A virtual service mentions each of its ports, or one key for a range too wide for that."""
+    if last - first >= WIDE_RANGE:
+        return [_wide_key(vsvip)]
+    return [f"port-{vsvip}/{port}" for port in range(first, last + 1)]
+
+
 def _mentioned(body: Body | None) -> set[str]:
-    return set(_walk(body)) if body else set()
+    if body is None:
+        return set()
+    found = set(_walk(body))
+    vsvip = uuid_in(body.get("vsvip_ref"))
+    for item in body.get("services", []) if vsvip else []:
+        found.update(_port_keys(vsvip, item["port"], item.get("port_range_end") or item["port"]))
+    return found
 
 
 def _walk(body: Body) -> Iterator[str]:

@@ -12,8 +12,8 @@ from avish.config.validate import validate
 from avish.errors import ConflictError, Issue, ValidationError
 from avish.schema.model import ObjectType, Schema
 
-LastChange = Callable[[str], tuple[str, int] | None]
-"""uuid -> (user, time in microseconds since the epoch) of its last change."""
+LastChange = Callable[[str], tuple[str, float] | None]
+"""uuid -> (user, time in seconds since the epoch) of its last change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,13 @@ Request = Put | Delete
 class Prepared:
     """``changes`` is empty when nothing would differ; ``config`` is then the one given.
 
-    ``uuids``: the object of each request, in order. ``status``: HTTP code for ``errors``.
+    ``written``: (type, uuid) of each request, in order. ``status``: HTTP code for ``errors``.
     """
 
     changes: tuple[Change, ...]
     config: Config
     issues: list[Issue]
-    uuids: tuple[str, ...]
+    written: tuple[tuple[str, str], ...]
     status: int = 400
 
     @property
@@ -66,19 +66,23 @@ class Prepared:
         return [issue for issue in self.issues if issue.severity == "warning"]
 
 
+def _nobody(_: str) -> None:
+    """Knows of no change."""
+
+
 def prepare(
     schema: Schema,
     config: Config,
     requests: Iterable[Request],
     now_us: int,
-    last_change: LastChange = lambda uuid: None,
+    last_change: LastChange = _nobody,
 ) -> Prepared:
     """The candidate after ``requests``; each sees those before it.
 
     Raises ConflictError when ``last_modified`` is stale and ValidationError (404) for an object that is not there;
     everything else comes as issues.
     """
-    work = _Work(schema, config, Draft(config, config.revision + 1), str(now_us), last_change)
+    work = _Work(schema, config, config.draft(config.revision + 1), str(now_us), last_change)
     for request in requests:
         work.put(request) if isinstance(request, Put) else work.delete(request)
     return work.finish()
@@ -93,7 +97,7 @@ class _Work:
     last_change: LastChange
     issues: list[Issue] = field(default_factory=list)
     touched: dict[str, str] = field(default_factory=dict)
-    uuids: list[str] = field(default_factory=list)
+    written: list[tuple[str, str]] = field(default_factory=list)
     status: int = 400
 
     def put(self, request: Put) -> None:
@@ -103,10 +107,10 @@ class _Work:
         if existing is None and request.uuid and not (request.new or kind.names):
             raise _missing(request.type, request.uuid)
         uuid = request.uuid or new_uuid(request.type)
-        body, issues = normalise(self.schema, self.draft, kind, request.body, existing, uuid)
+        body, issues = normalise(self.draft, kind, request.body, existing, uuid)
         self.issues += issues
         self._name_free(kind, body)
-        self.uuids.append(uuid)
+        self.written.append((request.type, uuid))
         if existing is None or _differs(existing, body):
             self._record(Change(request.type, uuid, {**body, "_last_modified": self.now}))
 
@@ -115,7 +119,7 @@ class _Work:
         if existing is None:
             raise _missing(request.type, request.uuid)
         self._fresh(request, existing)
-        self.uuids.append(request.uuid)
+        self.written.append((request.type, request.uuid))
         self._record(Change(request.type, request.uuid, None))
         for shadow in self._shadows(request.type):
             uuid = self.draft.uuid_of(shadow, existing.get("name", ""))
@@ -125,12 +129,12 @@ class _Work:
     def finish(self) -> Prepared:
         changes = tuple(change for change in self._changes() if self._real(change))
         if not changes:
-            return Prepared((), self.base, self.issues, tuple(self.uuids), self.status)
+            return Prepared((), self.base, self.issues, tuple(self.written), self.status)
         config = self.draft.freeze()
         issues = self.issues
         if not any(issue.severity == "error" for issue in issues):  # checks rely on well-formed bodies
             issues = issues + validate(self.schema, self.base, config, changes)
-        return Prepared(changes, config, issues, tuple(self.uuids), self.status)
+        return Prepared(changes, config, issues, tuple(self.written), self.status)
 
     def _changes(self) -> list[Change]:
         """One change per object, in the order in which they were first touched."""
@@ -170,7 +174,7 @@ class _Work:
         last = self.last_change(request.uuid or "")
         if last is None:
             return f"{what} was {done} since you read it; read it again and repeat your change"
-        when = datetime.fromtimestamp(last[1] / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        when = datetime.fromtimestamp(last[1], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         return f"{what} was {done} by {last[0]} at {when}, after you read it; read it again and repeat your change"
 
 

@@ -1,4 +1,4 @@
-"""Who may do what: the one place that decides. Until there are roles, ``admin`` may do everything and others nothing."""
+"""Who may do what: the one place that decides. Until there are roles, ``admin`` may do all and others nothing."""
 
 from __future__ import annotations
 
@@ -14,4 +14,6 @@ def authorise(request: Request) -> None:
     """Raises ValidationError (403) when the request's user may not make it."""
     if request.user != SUPERUSER:
         who = repr(request.user) if request.user else "an unknown user"
-        raise ValidationError(f"{who} may not use this controller: it serves {SUPERUSER} (root on this machine)", status=403)
+        raise ValidationError(
+            f"{who} may not use this controller: it serves {SUPERUSER} (root on this machine)", status=403
+        )

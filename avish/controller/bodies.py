@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from avish.config.config import Body, Config
@@ -74,7 +75,7 @@ def _shown(value: Body, plan: _Plan, show: Show) -> Body:
             result[name] = SENSITIVE
     for name, inner in plan.nested:
         if name in result:
-            result[name] = _each(result[name], lambda one, inner=inner: _shown(one, inner, show))
+            result[name] = _each(result[name], partial(_shown, plan=inner, show=show))
     return result
 
 

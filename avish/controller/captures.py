@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from avish.controller.decode import Sighting
+from avish.controller.decode import Sighting, comment
+from avish.controller.subscription import Event, Subscription
 from avish.errors import ApplyError, UnavailableError
 from dataplane.driver import Capture, Driver
 from dataplane.errors import DataplaneError, UnreachableError
@@ -24,31 +24,27 @@ DEFAULT_BYTES = 50_000_000
 DEFAULT_MINUTES = 10
 DISK_RESERVE = 64 * 2**20
 """A capture ends rather than leave less than this free on its disk."""
-QUEUE_LENGTH = 1000
-"""Events a subscriber may be behind before newer packets are dropped for it."""
-IDLE_SECONDS = 1.0
 _DISK_CHECK_BYTES = 4_000_000
 _DISK_CHECK_SECONDS = 1.0
 _STOP_SECONDS = 5.0
 
 Describe = Callable[[int], Mapping[str, str]]
 """From a conntrack mark to "rule" ("policy/index name") and "virtualservice"; either may be absent or empty."""
-Event = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Where a capture ends, whichever comes first; None: no such limit. ``snaplen``: bytes kept per packet, 0 all."""
 
-    packets: int | None
+    packets: int
     bytes: int | None
     minutes: int | None
     snaplen: int
 
     @classmethod
     def of(cls, num_pkts: int | None, pkt_size: int | None, duration_min: int | None) -> Limits:
-        """The user's own limits over the defaults: None leaves a default; an own ``num_pkts`` also lifts the byte limit;
-        ``duration_min`` 0 runs until stopped, ``num_pkts`` 0 is as good as none, ``pkt_size`` 0 keeps packets whole.
+        """The user's own limits over the defaults: None leaves a default; an own ``num_pkts`` also lifts the limit of
+        bytes; ``duration_min`` 0 runs until stopped, ``num_pkts`` 0 is no own limit, ``pkt_size`` 0 keeps all bytes.
         """
         return cls(
             packets=num_pkts or DEFAULT_PACKETS,
@@ -59,7 +55,7 @@ class Limits:
 
     def reached(self, packets: int, size: int, seconds: float) -> str:
         """In words, which limit is reached; "" while none is."""
-        if self.packets is not None and packets >= self.packets:
+        if packets >= self.packets:
             return f"the limit of {self.packets} packets was reached"
         if self.bytes is not None and size >= self.bytes:
             return f"the limit of {self.bytes // 1_000_000} MB was reached"
@@ -67,74 +63,20 @@ class Limits:
             return f"the limit of {self.minutes} minutes was reached"
         return ""
 
+    def __str__(self) -> str:
+        """The limits as a person is told them, e.g. "10000 packets, 50 MB or 10 minutes, 256 bytes per packet"."""
+        ends = [f"{self.packets} packets"]
+        ends += [f"{self.bytes // 1_000_000} MB"] if self.bytes is not None else []
+        ends += [f"{self.minutes} minutes"] if self.minutes is not None else []
+        kept = f"{self.snaplen} bytes per packet" if self.snaplen else "whole packets"
+        return f"{_either(ends)}, {kept}"
+
     def as_dict(self) -> dict[str, int | None]:
         return {"packets": self.packets, "bytes": self.bytes, "minutes": self.minutes, "snaplen": self.snaplen}
 
 
-class Subscription:
-    """The events of a job for one reader, from now on; ends after the "ended" event or ``close``.
-
-    Events: {"event": "started", "engine", "file", "limits"}, "packet" (see ``Sighting.event``), {"event": "dropped",
-    "count"} where the reader was too slow, {"event": "idle"} every second without another, {"event": "ended",
-    "reason", "packets", "lost", "file"}. Decoding happens in the reader's thread.
-    """
-
-    def __init__(self, on_close: Callable[[Subscription], None]) -> None:
-        self._on_close = on_close
-        self._queue: deque[Event | Sighting] = deque()
-        self._changed = threading.Condition()
-        self._dropped = 0
-        self._complete = False
-        self._closed = False
-
-    def offer(self, item: Event | Sighting) -> None:
-        """Queue ``item``, or count it as dropped while the queue is full."""
-        with self._changed:
-            if len(self._queue) >= QUEUE_LENGTH:
-                self._dropped += 1
-                return
-            self._queue_dropped()
-            self._queue.append(item)
-            self._changed.notify()
-
-    def finish(self, ended: Event) -> None:
-        """Queue the last event, whatever the queue holds."""
-        with self._changed:
-            self._queue_dropped()
-            self._queue.append(ended)
-            self._complete = True
-            self._changed.notify()
-
-    def close(self) -> None:
-        """End the iteration, also one that waits in another thread; a second call does nothing."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._on_close(self)
-
-    def __iter__(self) -> Iterator[Event]:
-        return self
-
-    def __next__(self) -> Event:
-        item = self._next()
-        return item.event if isinstance(item, Sighting) else item
-
-    def _next(self) -> Event | Sighting:
-        with self._changed:
-            self._changed.wait_for(self._has_something, IDLE_SECONDS)
-            if self._closed or (self._complete and not self._queue):
-                raise StopIteration
-            if not self._queue:
-                self._queue_dropped()
-            return self._queue.popleft() if self._queue else {"event": "idle"}
-
-    def _has_something(self) -> bool:
-        return bool(self._queue) or self._dropped > 0 or self._complete or self._closed
-
-    def _queue_dropped(self) -> None:
-        if self._dropped:
-            self._queue.append({"event": "dropped", "count": self._dropped})
-            self._dropped = 0
+def _either(words: list[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 class CaptureJob:
@@ -144,8 +86,9 @@ class CaptureJob:
     epoch, ``packets`` and ``bytes`` in ``file``, ``lost``: packets the kernel or the way from the engine dropped.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
+        *,
         engine: str,
         user: str,
         limits: Limits,
@@ -167,7 +110,7 @@ class CaptureJob:
         self._writer = writer
         self._describe = describe
         self._clock = clock
-        self._names: dict[int, tuple[str, str]] = {}
+        self._known: dict[tuple[int, str, str], tuple[str, str, str]] = {}
         self._stop_reason = ""
         self._checked = (self.started, 0)
         self._lock = threading.Lock()
@@ -203,7 +146,7 @@ class CaptureJob:
         """Follow the job; of one that has ended, its start and its end."""
         subscription = Subscription(self._forget)
         subscription.offer(
-            {"event": "started", "engine": self.engine, "file": str(self.file), "limits": self.limits.as_dict()}
+            {"event": "started", "engine": self.engine, "file": str(self.file), "limits": str(self.limits)}
         )
         with self._lock:
             if self.state == "ended":
@@ -215,7 +158,7 @@ class CaptureJob:
     def stop(self, reason: str) -> None:
         """End the capture, with the packets tapped so far in the file; waits for that at most a few seconds."""
         self._stop_reason = self._stop_reason or reason
-        self._capture.close()
+        self._stop_reason += self._close_tap()
         self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
@@ -225,9 +168,17 @@ class CaptureJob:
         except (DataplaneError, OSError) as error:
             reason = self._stop_reason or f"the capture failed: {error}"
         finally:
-            self._capture.close()
+            reason += self._close_tap()
             self._writer.close()
             self._end(reason)
+
+    def _close_tap(self) -> str:
+        """Close the tap; what went wrong with that, as the end of a reason."""
+        try:
+            self._capture.close()
+        except (DataplaneError, OSError) as error:
+            return f" (its tap could not be removed: {error})"
+        return ""
 
     def _record(self) -> str:
         """Write packets until something ends the capture; says what."""
@@ -244,27 +195,30 @@ class CaptureJob:
         return self._stop_reason or f"the tap on {self.engine} ended"
 
     def _take(self, packet: Packet) -> None:
-        rule, virtualservice = self._named(packet.mark)
-        sighting = Sighting(self.engine, packet, rule, virtualservice)
+        rule, virtualservice, text = self._described(packet)
         self._writer.write(
             interface=packet.interface,
             time=packet.time,
             data=packet.data,
             length=packet.length,
-            comment=sighting.comment,
+            comment=text,
             outbound=packet.point == "after",
         )
         with self._lock:
-            for subscription in self._subscriptions:
-                subscription.offer(sighting)
+            if self._subscriptions:
+                sighting = Sighting(self.engine, packet, rule, virtualservice)
+                for subscription in self._subscriptions:
+                    subscription.offer(sighting)
 
-    def _named(self, mark: int) -> tuple[str, str]:
-        """Rule and virtual service of a mark, asked for again every second: the configuration may change."""
-        names = self._names.get(mark)
-        if names is None:
-            found = self._describe(mark)
-            names = self._names[mark] = (found.get("rule") or "", found.get("virtualservice") or "")
-        return names
+    def _described(self, packet: Packet) -> tuple[str, str, str]:
+        """Rule, virtual service and comment; asked for again every second, for the configuration may change."""
+        key = (packet.mark, packet.point, packet.direction)
+        known = self._known.get(key)
+        if known is None:
+            found = self._describe(packet.mark)
+            rule, virtualservice = found.get("rule") or "", found.get("virtualservice") or ""
+            known = self._known[key] = (rule, virtualservice, comment(packet, rule, virtualservice))
+        return known
 
     def _over(self, *, idle: bool) -> str:
         if idle and self._stop_reason:
@@ -273,7 +227,7 @@ class CaptureJob:
         checked_at, checked_size = self._checked
         if now - checked_at >= _DISK_CHECK_SECONDS or size - checked_size >= _DISK_CHECK_BYTES:
             self._checked = (now, size)
-            self._names.clear()
+            self._known.clear()
             return self._disk_full() or self.limits.reached(self.packets, size, now - self.started)
         return self.limits.reached(self.packets, size, now - self.started)
 
@@ -347,7 +301,15 @@ class Captures:
                 writer.close()
                 writer.path.unlink()
                 raise _translated(se_name, error) from error
-            job = CaptureJob(se_name, user, limits, capture, writer, self._describe, self._clock)
+            job = CaptureJob(
+                engine=se_name,
+                user=user,
+                limits=limits,
+                capture=capture,
+                writer=writer,
+                describe=self._describe,
+                clock=self._clock,
+            )
             self._jobs[se_name] = job
             return job
 
@@ -372,13 +334,13 @@ class Captures:
             self.stop(se_name, "the controller was shut down")
 
     def _new_file(self, se_name: str, snaplen: int) -> PcapngWriter:
-        stamp = datetime.fromtimestamp(self._clock()).strftime("%Y%m%d_%H%M%S")
+        stamp = datetime.fromtimestamp(self._clock(), UTC).astimezone().strftime("%Y%m%d_%H%M%S")
         stem = f"se_nat_{re.sub(r'[^A-Za-z0-9.-]', '_', se_name)}_{stamp}"
-        comment = f"NAT capture of service engine {se_name}, before and after translation"
+        title = f"NAT capture of service engine {se_name}, before and after translation"
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.chmod(0o700)
-            return PcapngWriter(_unused(self._folder, stem), snaplen=snaplen, comment=comment)
+            return PcapngWriter(_unused(self._folder, stem), snaplen=snaplen, comment=title)
         except OSError as error:
             raise ApplyError(f"the capture file cannot be made under {self._folder}: {error.strerror}") from error
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from avish.compile.compiler import Compiler
+from avish.compile.compiler import Compiler, needed_ids
 from avish.config.config import Change, Config
 from avish.config.store import Ids, Store, Who
 from avish.config.transaction import Delete, Prepared, Put, prepare
 from avish.controller.engines import Engine
 from avish.controller.words import plan_text
-from avish.errors import ApplyError, AvishError, Issue, ValidationError
+from avish.errors import ApplyError, Issue, ValidationError
 from avish.schema.model import Schema
 from dataplane.diff import Plan, diff, reverse
 from dataplane.errors import RefusedError, UnreachableError
@@ -45,10 +45,10 @@ EMPTY = SeState()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a commit did, or would do. ``old`` and ``config``: before and after; ``kernel``: steps in words by engine."""
+    """What a commit did, or would do, from ``old`` to ``head``. ``kernel``: steps in words by engine."""
 
     old: Config
-    config: Config
+    head: Head
     changes: tuple[Change, ...] = ()
     written: tuple[tuple[str, str], ...] = ()
     """(type, uuid) of the object of each request, in order."""
@@ -59,9 +59,7 @@ class Outcome:
 class Committer:
     """Holds the head; one commit at a time, readers never wait."""
 
-    def __init__(
-        self, schema: Schema, store: Store, engines: Mapping[str, Engine], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, schema: Schema, store: Store, engines: Mapping[str, Engine], clock: Callable[[], float]) -> None:
         self._schema = schema
         self._store = store
         self._engines = engines
@@ -90,7 +88,7 @@ class Committer:
             prepared = self._prepare(old, requests)
             target = self._target(old, prepared)
             plans = self._plans(target)
-            outcome = _outcome(old, prepared, plans)
+            outcome = _outcome(old, target, prepared, plans)
             if dry_run:
                 return outcome
             self._check(plans)
@@ -194,10 +192,10 @@ class Committer:
         return {name: error for name, error in zip(names, found, strict=True) if error is not None}
 
 
-def _outcome(old: Head, prepared: Prepared, plans: Plans) -> Outcome:
+def _outcome(old: Head, target: Head, prepared: Prepared, plans: Plans) -> Outcome:
     return Outcome(
         old=old.config,
-        config=prepared.config,
+        head=target,
         changes=prepared.changes,
         written=prepared.written,
         warnings=tuple(prepared.warnings),

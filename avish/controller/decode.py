@@ -1,4 +1,4 @@
-"""A tapped packet as a person reads it: one line and its parts. Costs about 0.1 ms a packet; scapy loads on first use."""
+"""A tapped packet as a person reads it: one line and its parts. Takes about 0.1 ms; scapy loads on first use."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Any, Literal, cast
 
 from dataplane.model import NAT_MARK, Packet
 
@@ -32,26 +32,22 @@ def side_of(packet: Packet) -> Side:
     return "internal" if as_sent == from_server else "external"
 
 
+def comment(packet: Packet, rule: str, virtualservice: str) -> str:
+    """What the capture file says of a packet; the same for all packets of one mark, point and direction."""
+    parts = [f"side={side_of(packet)}", f"point={packet.point}"]
+    parts += [f'rule="{rule}"'] if rule else []
+    parts += [f'virtualservice="{virtualservice}"'] if virtualservice else []
+    return " ".join(parts)
+
+
 @dataclass(frozen=True)
 class Sighting:
-    """A packet with what the configuration says of it. ``rule``: "policy/index name" or ""; ``virtualservice`` or ""."""
+    """A packet and what the configuration says of it. ``rule``: "policy/index name" or "", ``virtualservice`` or ""."""
 
     engine: str
     packet: Packet
     rule: str
     virtualservice: str
-
-    @functools.cached_property
-    def side(self) -> Side:
-        return side_of(self.packet)
-
-    @property
-    def comment(self) -> str:
-        """What the capture file says of the packet."""
-        parts = [f"side={self.side}", f"point={self.packet.point}"]
-        parts += [f'rule="{self.rule}"'] if self.rule else []
-        parts += [f'virtualservice="{self.virtualservice}"'] if self.virtualservice else []
-        return " ".join(parts)
 
     @functools.cached_property
     def event(self) -> dict[str, Any]:
@@ -67,7 +63,7 @@ class Sighting:
             "line": "",
             "time": self.packet.time,
             "engine": self.engine,
-            "side": self.side,
+            "side": side_of(self.packet),
             "point": self.packet.point,
             "rule": self.rule,
             "virtualservice": self.virtualservice,
@@ -81,7 +77,7 @@ class Sighting:
 def _line(event: dict[str, Any], payload: bytes) -> str:
     place = _RULE_PLACE.match(event["rule"])
     columns = [
-        datetime.fromtimestamp(event["time"]).strftime("%H:%M:%S.%f"),
+        datetime.fromtimestamp(event["time"], UTC).astimezone().strftime("%H:%M:%S.%f"),
         _word(event["engine"]),
         f"{event['side']:<8}",
         f"{event['point']:<6}",
@@ -125,7 +121,13 @@ def _escaped(byte: int) -> str:
 def _dissect(data: bytes) -> dict[str, Any]:
     """protocol, src, sport, dst, dport, flags and payload of what starts with an IPv4 header."""
     parts: dict[str, Any] = {
-        "protocol": "?", "src": "?", "sport": None, "dst": "?", "dport": None, "flags": "", "payload": b""
+        "protocol": "?",
+        "src": "?",
+        "sport": None,
+        "dst": "?",
+        "dport": None,
+        "flags": "",
+        "payload": b"",
     }
     if len(data) < _IP_HEADER or data[0] >> 4 != 4:
         return parts | {"flags": "not decodable"}
@@ -140,7 +142,7 @@ def _transport(packet: Any) -> dict[str, Any]:
     if packet.haslayer("TCP"):
         segment = packet["TCP"]
         return _ports(segment) | {"flags": str(segment.flags)}
-    if packet.haslayer("UDP") and packet.proto == 17:  # noqa: PLR2004  (not the one quoted in an ICMP error)
+    if packet.haslayer("UDP") and packet.proto == 17:  # not the one quoted in an ICMP error
         return _ports(packet["UDP"])
     if packet.haslayer("ICMP"):
         return {"flags": packet.sprintf("%ICMP.type%")}
@@ -153,8 +155,8 @@ def _ports(segment: Any) -> dict[str, Any]:
 
 @functools.cache
 def _dissector() -> Callable[[bytes], Any]:
-    """scapy's IPv4 layer; loading it takes a quarter of a second, so only who looks at packets pays."""
+    """The IPv4 layer of scapy; loading it takes a quarter of a second, so only who looks at packets pays."""
     logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
-    from scapy.layers.inet import IP  # noqa: PLC0415
+    from scapy.layers.inet import IP
 
-    return IP
+    return cast("Callable[[bytes], Any]", IP)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from dataplane.driver import Driver
-from dataplane.errors import DataplaneError
+from dataplane.errors import DataplaneError, UnreachableError
 from dataplane.model import SeState
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,9 @@ class Keeper(Protocol):
     def ensure(self) -> bool:
         """Start the agent unless it runs; True if it was started. UnreachableError when that fails."""
 
+    def revision(self) -> int | None:
+        """The revision the agent holds, None since its start. UnreachableError when it does not answer."""
+
 
 class Engine:
     """One service engine. ``applied``: what its kernel holds for us, None while that is not known (out of sync)."""
@@ -38,6 +41,7 @@ class Engine:
         self.reason = "its agent has not answered yet"
         self.since = clock()
         self.wake = threading.Event()
+        self.synced = threading.Event()
         self._clock = clock
 
     @property
@@ -50,6 +54,7 @@ class Engine:
         if self.applied is None:
             self.since, self.reason = self._clock(), ""
         self.applied, self.revision = state, revision
+        self.synced.set()
 
     def moved(self, state: SeState, revision: int) -> None:
         """The engine went on to ``state`` by a plan of ``revision``, unless it was lost meanwhile."""
@@ -62,6 +67,7 @@ class Engine:
             self.since = self._clock()
             log.warning("service engine %s is out of sync: %s", self.name, reason)
         self.applied, self.reason = None, reason
+        self.synced.clear()
         self.wake.set()
 
 
@@ -122,7 +128,8 @@ class Worker:
     def _look(self) -> None:
         engine = self._engine
         if engine.applied is not None:
-            engine.driver.forwarding()
+            if engine.keeper.revision() is None:
+                raise UnreachableError("its agent was started again")
             return
         engine.keeper.ensure()
         self._met(engine)

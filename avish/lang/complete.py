@@ -6,17 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from avish.errors import ParseError
-from avish.lang.lex import lex, quote
+from avish.lang.lex import Token, lex, quote
 from avish.lang.tree import Node, Tree, Value
-from avish.lang.walk import follow, offered
+from avish.lang.walk import PIPES, follow, offered
 from avish.schema import types
 from avish.schema.model import Message
 
 Names = Callable[[str], Sequence[str]]
 """The names of the objects of a type, from whoever knows them."""
-
-PIPES = {"grep": "Only the lines that match; arguments as grep's"}
-
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
@@ -33,15 +30,19 @@ def complete(tree: Tree, frames: Sequence[Message], before: str, names: Names) -
     try:
         lexed = lex(before, partial=True)
         tokens = list(lexed.tokens)
-        typing = bool(tokens) and tokens[-1].end == len(before) and tokens[-1].text != "|"
+        typing = bool(tokens) and tokens[-1].end == len(before) and not _is_pipe(tokens[-1])
         last = tokens.pop() if typing else None
         start = last.start if last else len(before)
-        if any(token.text == "|" for token in tokens):
-            return _behind_pipe(tokens[-1].text == "|", last.text if last else "", start)
+        if any(_is_pipe(token) for token in tokens):
+            return _behind_pipe(_is_pipe(tokens[-1]), last.text if last else "", start)
         node = follow(tree, frames, tokens, line=before).node
     except ParseError:
         return []
     return _at(node, last.text if last else "", start, quoted=bool(last and last.quoted), names=names)
+
+
+def _is_pipe(token: Token) -> bool:
+    return token.text == "|" and not token.quoted
 
 
 def _behind_pipe(first: bool, typed: str, start: int) -> list[Suggestion]:  # noqa: FBT001
@@ -60,6 +61,8 @@ def _at(node: Node, typed: str, start: int, *, quoted: bool, names: Names) -> li
 
 
 def _values(value: Value, typed: str, start: int, names: Names) -> list[Suggestion]:
+    if isinstance(value.type, types.Enum):
+        typed = typed.lower()
     words: Sequence[str] = value.type.words() or (names(value.names) if value.names else ())
     found = [Suggestion(quote(word), value.help, start) for word in words if word.startswith(typed)]
     if value.type.words() or (found and typed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from avish.errors import ParseError
@@ -10,7 +11,7 @@ from avish.errors import ParseError
 LINE_LIMIT = 65_536
 """Characters a line may have; more is refused before anything looks at it."""
 
-_SPECIAL = re.compile(r"[\"'|\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_SPECIAL = re.compile(r"[\"'|]")
 _WORD = re.compile(r"[^\s\"'|]+")
 _BLANK = re.compile(r"\s+")
 
@@ -36,7 +37,7 @@ class Lexed:
 
 def words(line: str) -> list[str] | None:
     """The words of a line without quotes, pipes or control characters, in one step; None: use ``lex``."""
-    if len(line) > LINE_LIMIT or _SPECIAL.search(line):
+    if len(line) > LINE_LIMIT or not line.isprintable() or _SPECIAL.search(line):
         return None
     return line.split()
 
@@ -48,6 +49,7 @@ def lex(line: str, *, partial: bool = False) -> Lexed:
     """
     if len(line) > LINE_LIMIT:
         raise ParseError(f"the line has {len(line)} characters; at most {LINE_LIMIT} are read", line=line[:80])
+    _no_control(line)
     tokens: list[Token] = []
     at = 0
     while at < len(line):
@@ -71,15 +73,15 @@ def _word(line: str, start: int) -> tuple[Token, str]:
     at, quoted = start, False
     while at < len(line) and not line[at].isspace() and line[at] != "|":
         if line[at] in "\"'":
+            quote = line[at]
             text, at, closed = _quoted(line, at)
             parts.append(text)
             quoted = True
             if not closed:
-                return Token("".join(parts), start, at, True), line[start]
+                return Token("".join(parts), start, at, True), quote
             continue
         match = _WORD.match(line, at)
         text = match.group() if match else line[at]
-        _no_control(line, at, text)
         parts.append(text)
         at += len(text)
     return Token("".join(parts), start, at, quoted), ""
@@ -95,21 +97,19 @@ def _quoted(line: str, start: int) -> tuple[str, int, bool]:
         if char == "\\" and quote == '"' and at + 1 < len(line):
             at += 1
             char = line[at]
-        _no_control(line, at, char)
         out.append(char)
         at += 1
     return "".join(out), at, False
 
 
-def _no_control(line: str, at: int, text: str) -> None:
-    for offset, char in enumerate(text):
-        if not char.isprintable() and not char.isspace():
-            raise ParseError(
-                f"a control character (code {ord(char)}) cannot be part of a line",
-                line=line,
-                start=at + offset,
-                end=at + offset + 1,
-            )
+def _no_control(line: str) -> None:
+    """Refuse what a terminal would act on or hide; of the blanks, tabs and the wide ones of Unicode may stay."""
+    if line.isprintable():
+        return
+    for at, char in enumerate(line):
+        if not char.isprintable() and char != "\t" and unicodedata.category(char) != "Zs":
+            text = f"a control character (code {ord(char)}) cannot be part of a line"
+            raise ParseError(text, line=line, start=at, end=at + 1)
 
 
 def quote(text: str) -> str:

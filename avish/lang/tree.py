@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from avish.errors import SchemaError
@@ -130,7 +131,7 @@ class Tree:
     def _objects(self, verb: str) -> Node:
         wanted = "debug" if verb == "debug" else "configure"
         words = {
-            word: Step(text, self._named(verb, name, word))
+            word: Step(text, partial(self._named, verb, name, word))
             for name, (own, word, text) in self.schema.index.items()
             if own == wanted
         }
@@ -140,8 +141,14 @@ class Tree:
         if verb == "delete":
             value = Value("Name of the object", Node(end=()), types.Name(), ("delete", name), names=name)
         else:
-            value = Value("Name of the object", self._edited(name), types.Name(), ("open", name), names=name)
+            lender = self._lender(name)
+            value = Value("Name of the object", self._edited(name), types.Name(), ("open", name), names=lender)
         return Node(value=value, needs=f"Usage: '{verb} {word} <name>'. You must enter the object name.")
+
+    def _lender(self, name: str) -> str:
+        """The object type whose names complete those of ``name``."""
+        debug = self.schema.index[name][0] == "debug"
+        return (self.schema.object(name).names if debug else "") or name
 
     def _edited(self, name: str) -> Callable[[], Node]:
         return lambda: self.entry(self.schema.object(name))
@@ -154,14 +161,13 @@ class Tree:
                 holder = node.words.setdefault(
                     "debug", Step(self._help("show debug"), Node(needs="an object type"))
                 ).node
-            holder.words[word] = Step(text, self._shown(name))
+            holder.words[word] = Step(text, partial(self._shown, name))
         for command in self.schema.commands:
             self._graft(node, command)
         return node
 
-    @staticmethod
-    def _shown(name: str) -> Node:
-        value = Value("One of them, by name", Node(end=()), types.Name(), ("show", name), names=name)
+    def _shown(self, name: str) -> Node:
+        value = Value("One of them, by name", Node(end=()), types.Name(), ("show", name), names=self._lender(name))
         return Node(value=value, end=(("list", name),))
 
     @staticmethod

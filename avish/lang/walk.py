@@ -11,6 +11,10 @@ from avish.lang.lex import Lexed, Token, lex, words
 from avish.lang.tree import Node, Op, Step, Tree, Value
 from avish.schema.model import Field, Message
 
+JSON = "--json"
+PIPES = {"grep": "Only the lines that match; arguments as grep's"}
+SHOWING = frozenset({"list", "show", "run", "where"})
+
 
 @dataclass(slots=True)
 class Walk:
@@ -22,12 +26,14 @@ class Walk:
     entered: int
     """How many of ``frames`` were open when the line began."""
     pipes: list[list[str]] = field(default_factory=list)
+    as_json: bool = False
+    """``--json`` ends the line: the answer is wanted as one JSON document."""
 
 
 def parse(tree: Tree, frames: Sequence[Message], line: str, *, abbreviate: bool = False) -> Walk:
     """The operations of a whole line typed where ``frames`` are open; ParseError says where and what was expected."""
     plain = words(line)
-    if plain is not None and not abbreviate:
+    if plain is not None and not abbreviate and JSON not in plain:
         try:
             walk = _start(tree, frames)
             for word in plain:
@@ -38,14 +44,18 @@ def parse(tree: Tree, frames: Sequence[Message], line: str, *, abbreviate: bool 
             pass  # told again below, with the place on the line
     lexed = lex(line)
     commands, pipes = _pipes(lexed)
+    as_json = bool(commands) and commands[-1].text == JSON and not commands[-1].quoted
+    if as_json:
+        commands = commands[:-1]
     walk = follow(tree, frames, commands, line=line, abbreviate=abbreviate)
     if walk.node.end is None:
         raise _too_short(walk, line)
     _finish(walk)
-    walk.pipes = pipes
-    if pipes and not any(op[0] in ("list", "show", "run", "where") for op in walk.ops):
-        start = lexed.tokens[len(commands)].start
-        raise ParseError("a pipe needs output: only show commands have some", line=line, start=start, end=start + 1)
+    walk.pipes, walk.as_json = pipes, as_json
+    if (pipes or as_json) and not any(op[0] in SHOWING for op in walk.ops):
+        extra = lexed.tokens[len(commands)]
+        text = f"{extra.text} needs output: only show commands have some"
+        raise ParseError(text, line=line, start=extra.start, end=extra.end)
     return walk
 
 
@@ -71,9 +81,8 @@ class _Unfit(Exception):  # noqa: N818  (no error yet: the place is still to be 
 
     def explain(self, walk: Walk, tree: Tree, token: Token, line: str) -> ParseError:
         expected = expectations(walk.node)
-        near = difflib.get_close_matches(
-            token.text.lower(), [*offered(walk.node), *_choices(walk.node)], n=1, cutoff=0.5
-        )
+        candidates = [] if token.text in tree.root.words else [*offered(walk.node), *_choices(walk.node)]
+        near = difflib.get_close_matches(token.text.lower(), candidates, n=1, cutoff=0.5)
         text = self.reason or _unknown(walk, tree, token)
         return ParseError(
             text, line=line, start=token.start, end=token.end, expected=expected, nearest=near[0] if near else ""
@@ -111,6 +120,8 @@ def _step(walk: Walk, tree: Tree, token: Token, *, abbreviate: bool) -> None:
         return
     if token.quoted:
         raise _Unfit
+    if abbreviate:
+        _not_ambiguous(walk.node, token.text)
     _climb(walk, tree, token.text)
 
 
@@ -205,6 +216,10 @@ def _pipes(lexed: Lexed) -> tuple[tuple[Token, ...], list[list[str]]]:
             parts[-1].append(token)
     if any(not part for part in parts[1:]):
         raise ParseError("a pipe needs a command behind it: | grep WORD", line=lexed.line, start=len(lexed.line) - 1)
+    for part in parts[1:]:
+        if part[0].text not in PIPES:
+            text, start, end = f"unknown pipe {part[0].text!r}", part[0].start, part[0].end
+            raise ParseError(text, line=lexed.line, start=start, end=end, expected=tuple(PIPES))
     return tuple(parts[0]), [[token.text for token in part] for part in parts[1:]]
 
 
@@ -212,6 +227,12 @@ def _unique(node: Node, prefix: str) -> str:
     """The one word that ``prefix`` abbreviates, or ""."""
     found = [word for word in offered(node) if word.startswith(prefix)]
     return found[0] if len(found) == 1 else ""
+
+
+def _not_ambiguous(node: Node, prefix: str) -> None:
+    found = [word for word in offered(node) if word.startswith(prefix)]
+    if len(found) > 1:
+        raise _Unfit(f"{prefix!r} is ambiguous: {', '.join(found)}")
 
 
 def _too_short(walk: Walk, line: str) -> ParseError:
@@ -223,9 +244,8 @@ def _too_short(walk: Walk, line: str) -> ParseError:
 
 def offered(node: Node) -> dict[str, Step]:
     """The words that may come next, those of ``fall`` included, without hidden spellings."""
-    words = dict(node.fall.words) if node.fall is not None else {}
-    words.update(node.words)
-    return {word: step for word, step in words.items() if not step.hidden}
+    fall = node.fall.words if node.fall is not None else {}
+    return {word: step for word, step in {**node.words, **fall, **node.words}.items() if not step.hidden}
 
 
 def _choices(node: Node) -> tuple[str, ...]:

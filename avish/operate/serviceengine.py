@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_interface, ip_network
-from time import strftime, gmtime
+from time import gmtime, strftime
 from typing import Any
 
 from avish.config.config import Body
@@ -18,8 +18,15 @@ TRANSLATED = 0x30
 """IPS_SRC_NAT | IPS_DST_NAT: conntrack status of a flow whose addresses are rewritten."""
 SEEN_REPLY = 0x2
 TCP_STATES = {
-    "SYN_SENT": "setup", "SYN_SENT2": "setup", "SYN_RECV": "setup", "ESTABLISHED": "established", "FIN_WAIT": "half_closed",
-    "CLOSE_WAIT": "half_closed", "LAST_ACK": "closed", "TIME_WAIT": "closed", "CLOSE": "reset",
+    "SYN_SENT": "setup",
+    "SYN_SENT2": "setup",
+    "SYN_RECV": "setup",
+    "ESTABLISHED": "established",
+    "FIN_WAIT": "half_closed",
+    "CLOSE_WAIT": "half_closed",
+    "LAST_ACK": "closed",
+    "TIME_WAIT": "closed",
+    "CLOSE": "reset",
 }
 
 
@@ -85,7 +92,11 @@ def _rule_stats(view: View, policy: Body, counters: dict[str, tuple[int, int]]) 
         if evaluated is None or hits is None:
             continue  # a disabled rule is not in the kernel
         yield {
-            "index": rule["index"], "name": rule["name"], "hits": hits[0], "evaluated": evaluated[0], "action_hits": hits[0]
+            "index": rule["index"],
+            "name": rule["name"],
+            "hits": hits[0],
+            "evaluated": evaluated[0],
+            "action_hits": hits[0],
         }
 
 
@@ -114,7 +125,10 @@ def _flow(row: Row) -> dict[str, Any]:
         "protocol": row["protocol"],
         "original_flow": {"l_ip": row["src"], "l_port": row["sport"], "f_ip": row["dst"], "f_port": row["dport"]},
         "mapped_flow": {
-            "l_ip": row["reply_dst"], "l_port": row["reply_dport"], "f_ip": row["reply_src"], "f_port": row["reply_sport"]
+            "l_ip": row["reply_dst"],
+            "l_port": row["reply_dport"],
+            "f_ip": row["reply_src"],
+            "f_port": row["reply_sport"],
         },
         "state_name": _state(row),
         "age": _seconds(row["age"]),
@@ -144,7 +158,7 @@ def _network_service(view: View, body: Body, service: Body) -> dict[str, Any]:
     floating = [ip["addr"] for ip in routing.get("floating_intf_ip", [])]
     policy = _nat_policy(view, service)
     effect: dict[str, Any] = {
-        "enable_routing": seen.driver.forwarding(),
+        "enable_routing": bool(routing.get("enable_routing")),
         "ip_forwarding": seen.driver.forwarding(),
         "routing_by_linux_ipstack": bool(routing.get("routing_by_linux_ipstack")),
     }
@@ -211,15 +225,17 @@ def interface_summary(view: View, body: Body) -> dict[str, Any]:
     entries = []
     for interface in view.engine(body).driver.interfaces():
         addresses = [ip_interface(text) for text in interface.addresses]
-        entries.append({
-            "intf_name": interface.name,
-            "mac_address": interface.mac,
-            "ip_info": [{"ip_addr": str(one.ip), "net_mask": str(one.netmask)} for one in addresses],
-            "intf_state": "UP" if interface.up else "DOWN",
-            "owner_core": 0,
-            "linux_intf_name": interface.name,
-            "vrf_name": VRF,
-        })
+        entries.append(
+            {
+                "intf_name": interface.name,
+                "mac_address": interface.mac,
+                "ip_info": [{"ip_addr": str(one.ip), "net_mask": str(one.netmask)} for one in addresses],
+                "intf_state": "UP" if interface.up else "DOWN",
+                "owner_core": 0,
+                "linux_intf_name": interface.name,
+                "vrf_name": VRF,
+            }
+        )
     return envelope(body) | {"interface_entries": entries}
 
 

@@ -70,7 +70,9 @@ class View:
         """The engine of a serviceengine object; UnavailableError when there is none behind it."""
         found = self.engines.get(body["name"])
         if found is None:
-            raise UnavailableError(f"no service engine of the topology is called {body['name']}: there is nothing to read")
+            raise UnavailableError(
+                f"no service engine of the topology is called {body['name']}: there is nothing to read"
+            )
         return found
 
     def group(self, ref: str | None) -> list[Body]:

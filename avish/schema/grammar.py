@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ FIELD_KEYS = {
     "deprecated",
 }
 MESSAGE_KEYS = {"help", "key", "bare", "partial", "fields"}
+KINDS = {"type", "enum", "ref", "message", "fields"}
+SHELL_WORDS = {"cancel", "do", "exit", "no", "save", "where"}
 SIMPLE_TYPES: Mapping[str, type[types.Type]] = {
     "name": types.Name,
     "string": types.Text,
@@ -107,6 +110,7 @@ def compile_grammar(texts: Mapping[str, bytes]) -> Schema:
     loaded = {name: _yaml(name, text) for name, text in texts.items()}
     raw_objects = {n: v for n, v in loaded.items() if n.startswith("objects/")}
     shared = loaded.get("messages.yaml") or {}
+    _known(shared, {"enums", "messages"}, _Place("messages.yaml"))
     names = {raw["object"] for raw in raw_objects.values() if isinstance(raw, dict) and "object" in raw}
     library = _Library(shared.get("messages") or {}, shared.get("enums") or {}, names)
     objects = [_object(_Place(name), raw, library) for name, raw in raw_objects.items()]
@@ -159,6 +163,8 @@ def _object(place: _Place, raw: Any, library: _Library) -> ObjectType:
     for needed in ("object", "class", "help", "fields"):
         if not raw.get(needed):
             raise place.error(f"{needed} is missing")
+    if not isinstance(raw["fields"], dict):
+        raise place.error("fields are no mapping")
     if raw.get("verb", "configure") not in ("configure", "debug"):
         raise place.error(f"verb: {raw['verb']!r} is neither configure nor debug")
     if raw.get("scope", "tenant") not in ("tenant", "cloud", "system"):
@@ -198,7 +204,10 @@ def _columns(raw: dict[str, Any], place: _Place) -> tuple[Column, ...]:
         given = [{"title": "Name", "path": "name"}, {"title": "UUID", "path": "uuid"}]
         given += [{"title": "Cloud", "path": "cloud_ref"}] if raw.get("scope") == "cloud" else []
     for number, column in enumerate(given):
-        _known(column, {"title", "path"}, place / f"columns[{number}]")
+        where = place / f"columns[{number}]"
+        _known(column, {"title", "path"}, where)
+        if len(column) != 2:
+            raise where.error("title and path are needed")
     return tuple(Column(column["title"], column["path"]) for column in given)
 
 
@@ -209,6 +218,8 @@ def _fill(message: Message, raw: dict[str, Any], place: _Place, library: _Librar
     for name, spec in raw["fields"].items():
         if not isinstance(name, str):
             raise (place / str(name)).error("a field's name is a text")
+        if name in SHELL_WORDS:
+            raise (place / name).error("the shell has this word for itself")
         message.fields[name] = _field(name, spec, place / name, library)
     message.key = tuple(raw.get("key", ()))
     message.bare = raw.get("bare", "")
@@ -216,6 +227,8 @@ def _fill(message: Message, raw: dict[str, Any], place: _Place, library: _Librar
     for name in message.key:
         if name not in message.fields:
             raise place.error(f"key: unknown field {name!r}")
+    if message.bare == "range" and set(message.fields) != {"begin", "end"}:
+        raise place.error("bare: range needs begin and end")
     if message.bare not in ("", "range") and message.bare not in message.fields:
         raise place.error(f"bare: unknown field {message.bare!r}")
 
@@ -224,6 +237,10 @@ def _field(name: str, raw: Any, place: _Place, library: _Library) -> Field:
     _known(raw, FIELD_KEYS, place)
     if not raw.get("help"):
         raise place.error("help is missing")
+    if len(KINDS & set(raw)) > 1:
+        raise place.error("only one of type, enum, ref, message, fields says what it is")
+    if "range" in raw and raw.get("type") not in ("int", "float"):
+        raise place.error("range: only numbers have one")
     if raw.get("applied", "stored") not in ("stored", "dataplane"):
         raise place.error(f"applied: {raw['applied']!r} is neither stored nor dataplane")
     message = _nested(name, raw, place, library)
@@ -277,7 +294,7 @@ def _leaf(raw: dict[str, Any], place: _Place, library: _Library) -> types.Type:
         return types.Ref(raw["ref"], loose=loose)
     kind = str(raw.get("type"))
     if kind in ("int", "float"):
-        low, high = raw.get("range", (None, None))
+        low, high = _range(raw["range"], place) if "range" in raw else (None, None)
         return types.Number(
             real=kind == "float",
             low=low,
@@ -289,6 +306,12 @@ def _leaf(raw: dict[str, Any], place: _Place, library: _Library) -> types.Type:
     if kind not in SIMPLE_TYPES:
         raise place.error(f"type: unknown type {kind!r}")
     return SIMPLE_TYPES[kind]()
+
+
+def _range(raw: Any, place: _Place) -> tuple[float, float]:
+    if not isinstance(raw, list) or len(raw) != 2 or raw[0] > raw[1]:
+        raise place.error("range: [low, high] is expected")
+    return raw[0], raw[1]
 
 
 def _default(target: Field, raw: Any, place: _Place) -> Any:
@@ -307,13 +330,15 @@ def _default(target: Field, raw: Any, place: _Place) -> Any:
 def _no_twins(objects: list[ObjectType]) -> None:
     seen: dict[tuple[str, str], str] = {}
     for item in objects:
+        if sum(other.name == item.name for other in objects) > 1:
+            raise SchemaError(f"objects: two files describe {item.name!r}")
         twin = seen.setdefault((item.verb, item.word), item.name)
         if twin != item.name:
             raise SchemaError(f"objects: '{item.verb} {item.word}' stands for both {twin} and {item.name}")
 
 
 def _commands(files: dict[str, Any], objects: list[ObjectType]) -> list[Command]:
-    words = {o.name for o in objects}
+    words = {o.word: o.name for o in objects if o.verb == "configure"}
     result: dict[tuple[str, ...], Command] = {}
     for name, entries in files.items():
         for number, raw in enumerate(entries or []):
@@ -322,13 +347,25 @@ def _commands(files: dict[str, Any], objects: list[ObjectType]) -> list[Command]
             if not all(raw.get(key) for key in ("path", "help", "run")):
                 raise place.error("path, help and run are needed")
             path = tuple(raw["path"].split())
-            arguments = [word[1:-1] for word in path if word.startswith("<")]
-            if any(argument not in words for argument in arguments):
-                raise place.error(f"path: {raw['path']!r}: an argument is written with an object's own word")
+            where = place / "path"
+            if problem := _path_problem(path, words):
+                raise where.error(f"{raw['path']!r}: {problem}")
             if path in result:
-                raise place.error(f"path: {raw['path']!r} stands here twice")
+                raise where.error(f"{raw['path']!r} stands here twice")
             result[path] = Command(path, raw["help"], raw["run"], raw.get("api") or _api_path(path))
     return list(result.values())
+
+
+def _path_problem(path: tuple[str, ...], words: Mapping[str, str]) -> str:
+    """What is wrong with the path of a command, or ""; ``words``: object words and the objects they stand for."""
+    if path[0] != "show" or len(path) < 2:
+        return "commands begin with show"
+    for before, word in itertools.pairwise(path):
+        if word.startswith("<") and words.get(before) != word[1:-1]:
+            return "an argument is written with an object's own word and stands behind it"
+    if path[1] in words and len(path) < 4:
+        return "is made from the object already"
+    return ""
 
 
 def _api_path(path: tuple[str, ...]) -> str:
@@ -354,16 +391,25 @@ def _defaults(raw: dict[str, Any], objects: dict[str, ObjectType]) -> dict[str, 
         if name not in objects:
             raise place.error("unknown object")
         for body in bodies:
+            if not isinstance(body, dict):
+                raise place.error("a mapping is expected here")
             _known_fields(body, objects[name], place / str(body.get("name")))
     return raw
 
 
 def _known_fields(body: Any, message: Message, place: _Place) -> None:
+    """Refuse a body with unknown fields or with values that their types refuse."""
     if not isinstance(body, dict):
         raise place.error("a mapping is expected here")
     for key, value in body.items():
         if key not in message.fields:
             raise (place / key).error("unknown field")
-        nested = message.fields[key].message
-        for item in (value if isinstance(value, list) else [value]) if nested else []:
-            _known_fields(item, nested, place / key)  # type: ignore[arg-type]
+        item = message.fields[key]
+        for one in value if item.list else [value]:
+            if item.message is not None:
+                _known_fields(one, item.message, place / key)
+                continue
+            try:
+                item.leaf.check(one)
+            except ValueError as error:
+                raise (place / key).error(str(error)) from None

@@ -44,8 +44,11 @@ def load(source: Path, cache_dir: Path | None = None) -> Schema:
 
 
 def _read(source: Path) -> dict[str, bytes]:
-    files = sorted(os.scandir(source), key=lambda entry: entry.name)
-    files += [e for name in ("objects", "commands") for e in sorted(os.scandir(source / name), key=lambda e: e.name)]
+    files: list[os.DirEntry[str]] = []
+    for folder in (source, source / "objects", source / "commands"):
+        if not folder.is_dir():
+            raise SchemaError(f"{folder}: no grammar here")
+        files += sorted(os.scandir(folder), key=lambda entry: entry.name)
     texts = {
         os.path.relpath(entry.path, source): Path(entry.path).read_bytes()
         for entry in files

@@ -13,6 +13,8 @@ from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9 .@+_-]{1,255}")
 MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
+INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
+DECIMAL = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 TRUE_WORDS = frozenset({"true", "1", "yes", "on"})
 FALSE_WORDS = frozenset({"false", "0", "no", "off"})
 SENSITIVE = "<sensitive>"
@@ -129,7 +131,10 @@ class Bool(Type):
 
 
 class Number(Type):
-    """An integer or a float within ``low``..``high`` or among ``extra`` (special values) or only among ``allowed``."""
+    """An integer or a float within ``low``..``high`` or among ``extra`` (special values) or only among ``allowed``.
+
+    A special value may be a word (``MAX``); it is stored as that word.
+    """
 
     __slots__ = ("allowed", "extra", "high", "low", "real", "unit")
 
@@ -139,7 +144,7 @@ class Number(Type):
         real: bool = False,
         low: float | None = None,
         high: float | None = None,
-        extra: tuple[float, ...] = (),
+        extra: tuple[float | str, ...] = (),
         allowed: tuple[float, ...] = (),
         unit: str = "",
     ) -> None:
@@ -156,15 +161,15 @@ class Number(Type):
         """The range, as a word."""
         return f"<{self._range()}>" if self._range() else "<number>"
 
-    def parse(self, text: str) -> float:
-        """A number in decimal digits."""
-        try:
-            value = float(text) if self.real else int(text)
-        except (ValueError, OverflowError):
-            raise ValueError(f"{_shown(text)} is not a {'' if self.real else 'whole '}number{self._hint()}") from None
-        return self._within(value)
+    def parse(self, text: str) -> float | str:
+        """A number in decimal digits, or the word of a special value."""
+        if text.upper() in self.extra:
+            return text.upper()
+        if not (DECIMAL if self.real else INTEGER).fullmatch(text):
+            raise ValueError(f"{_shown(text)} is not a {'' if self.real else 'whole '}number{self._hint()}")
+        return self._within(float(text) if self.real else int(text))
 
-    def check(self, value: Any) -> float:
+    def check(self, value: Any) -> float | str:
         """A JSON number (a text of digits is taken as well, as the vendor does)."""
         if isinstance(value, str):
             return self.parse(value)
@@ -177,7 +182,7 @@ class Number(Type):
             return value
         if self.allowed and value not in self.allowed:
             raise ValueError(f"{value} is not one of {', '.join(map(str, self.allowed))}")
-        if value != value or not (self._low() <= value <= self._high()):  # noqa: PLR0124  (NaN)
+        if not (self._low() <= value <= self._high()) or abs(value) == float("inf"):
             raise ValueError(f"{value} is out of range{self._hint()}")
         return value
 
@@ -189,7 +194,7 @@ class Number(Type):
 
     def format(self, value: Any) -> str:
         """The number and its unit: ``5 sec``."""
-        text = str(float(value)) if self.real else str(value)
+        text = str(float(value)) if self.real and not isinstance(value, str) else str(value)
         return f"{text} {self.unit}" if self.unit else text
 
     def _range(self) -> str:
@@ -362,7 +367,7 @@ def parse_address(text: str) -> dict[str, str]:
 def _prefix(address: str, mask: str, shown: str) -> dict[str, Any]:
     parsed = parse_address(address)
     bits = 32 if parsed["type"] == "V4" else 128
-    if not mask.isdecimal() or int(mask) > bits:
+    if not re.fullmatch(r"[0-9]{1,3}", mask) or int(mask) > bits:
         raise ValueError(f"{_shown(shown)} is not a prefix: the mask length must be 0-{bits}")
     family = socket.AF_INET if bits == 32 else socket.AF_INET6
     number = int.from_bytes(socket.inet_pton(family, parsed["addr"]), "big")

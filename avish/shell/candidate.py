@@ -61,10 +61,10 @@ class Candidate:
         kind = op[0]
         frame = self.frames[-1]
         if kind == "set":
-            return _set(frame.value, op[1], op[2])
+            return self._set(op[1], op[2])
         if kind == "enter":
-            self._enter(op[1])
-        elif kind == "index":
+            return self._enter(op[1])
+        if kind == "index":
             self._index(op[1])
         elif kind == "range":
             frame.value.update(op[1])
@@ -92,7 +92,7 @@ class Candidate:
         return lines
 
     def remove(self, item: Field, which: list[Op]) -> list[str]:
-        """``no field ...``: the elements that ``which`` names: ("match", field, value), ("index", n), ("range", ends)."""
+        """``no field ...``: the elements that ``which`` names: ("match", field, value), ("index", n), ("range", a)."""
         elements = self.frames[-1].value.get(item.name, [])
         doomed = [i for i, element in enumerate(elements) if _matches(element, i, which)]
         said = ", ".join(_pair(op) for op in which)
@@ -102,12 +102,26 @@ class Candidate:
         self.frames[-1].value[item.name] = kept
         return [f"Removed {item.name} with {said}"]
 
-    def _enter(self, item: Field) -> None:
+    def _enter(self, item: Field) -> list[str]:
+        lines = self.settle()  # an element that exists must be found before something inside it is edited
         parent = self.frames[-1].value
         if item.list:
             self.frames.append(Frame(item.nested, {}, item, announced=False))
         else:
             self.frames.append(Frame(item.nested, copy.deepcopy(parent.get(item.name, {})), item))
+        return lines
+
+    def _set(self, item: Field, new: Any) -> list[str]:
+        value = self.frames[-1].value
+        if item.list:
+            values = value.setdefault(item.name, [])
+            if not any(_same(item, old, new) for old in values):
+                self._room(item, values)
+                values.append(new)
+            return []
+        overwrites = item.name in value
+        value[item.name] = new
+        return [f"Overwriting the previously entered value for {item.name}"] if overwrites else []
 
     def _index(self, number: int) -> None:
         frame, parent = self.frames[-1], self.frames[-2]
@@ -154,9 +168,12 @@ class Candidate:
 
     def _append(self, item: Field, parent: Body, value: Body) -> None:
         elements = parent.setdefault(item.name, [])
-        if item.max_items and len(elements) >= item.max_items:
-            raise ValidationError([Issue(self._place(item.name), f"at most {item.max_items} are possible")])
+        self._room(item, elements)
         elements.append(value)
+
+    def _room(self, item: Field, values: list[Any]) -> None:
+        if item.max_items and len(values) >= item.max_items:
+            raise ValidationError([Issue(self._place(item.name), f"at most {item.max_items} are possible")])
 
     @staticmethod
     def _rebind(frame: Frame, elements: list[Body]) -> None:
@@ -193,17 +210,6 @@ def missing(message: Message, value: Body, place: str) -> list[Issue]:
 
 def _how(item: Field) -> str:
     return f"{item.name}, then its fields" if item.message else f"{item.name} {item.leaf.label}"
-
-
-def _set(value: Body, item: Field, new: Any) -> list[str]:
-    if item.list:
-        values = value.setdefault(item.name, [])
-        if not any(_same(item, old, new) for old in values):
-            values.append(new)
-        return []
-    overwrites = item.name in value
-    value[item.name] = new
-    return [f"Overwriting the previously entered value for {item.name}"] if overwrites else []
 
 
 def merged(message: Message, old: Body, new: Body) -> Body:

@@ -94,7 +94,7 @@ class Driver:
             answer = self.client.call(effect.method, effect.path, effect.query, effect.body)
             return Reply(answer.status, answer.body, answer.warnings)
         if isinstance(effect, Document):
-            if self.as_json:
+            if self.as_json or effect.asked:
                 self.screen.out(json.dumps(effect.value, indent=2, ensure_ascii=False))
         elif isinstance(effect, Print):
             text = piped(effect.text, effect.pipes)

@@ -3,60 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A REST request; answered with a Reply."""
 
     method: str
     path: str
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = NOTHING
     body: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Print:
+class Print(NamedTuple):
     """Text for the user, through ``pipes`` if there are any (each: a command and its arguments)."""
 
     text: str
     pipes: tuple[tuple[str, ...], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A REST body for --json: printed instead of tables."""
+class Document(NamedTuple):
+    """A REST body, printed in place of the tables where JSON is wanted; ``asked``: by this line itself."""
 
     value: Any
+    asked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Warn:
+class Warn(NamedTuple):
     """A sentence beside the output (standard error in a script)."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(NamedTuple):
     """Show the events of ``path`` while the session goes on; ``title`` says of what."""
 
     path: str
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     """Leave the shell."""
 
 
 Effect = Call | Print | Document | Warn | Stream | Exit
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A REST answer. ``warnings`` came beside the body."""
 
     status: int

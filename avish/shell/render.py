@@ -10,6 +10,8 @@ from avish.schema.types import SENSITIVE, Secret, ref_name
 
 WRAP = 80
 HIDDEN = ("url", "_last_modified")
+SCALARS = ({"addr", "type"}, {"ip_addr", "mask"})
+"""The keys of an address and of a prefix: messages in REST, one value in a table."""
 Pair = tuple[str, str]
 
 
@@ -62,7 +64,7 @@ def plain_rows(value: Mapping[str, Any], indent: str = "") -> Iterator[Pair]:
         many = isinstance(entry, list)
         for number, one in enumerate(entry if many else [entry], 1):
             label = f"{indent}{name}[{number}]" if many else f"{indent}{name}"
-            if isinstance(one, Mapping) and set(one) != {"addr", "type"}:
+            if isinstance(one, Mapping) and set(one) not in SCALARS:
                 yield label, ""
                 yield from plain_rows(one, indent + "  ")
             else:
@@ -77,7 +79,15 @@ def plain_table(value: Any) -> str:
 
 def wrapped(text: str) -> str:
     """Cut into lines of at most 80 characters."""
-    return "\n".join(part[i : i + WRAP] for part in text.split("\n") for i in range(0, max(len(part), 1), WRAP))
+    parts = printable(text).split("\n")
+    return "\n".join(part[i : i + WRAP] for part in parts for i in range(0, max(len(part), 1), WRAP))
+
+
+def printable(text: str) -> str:
+    """``text`` without what a terminal would act on: values come over REST, too."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text.replace("\t", "    "))
 
 
 def list_table(object_type: ObjectType, bodies: Iterable[Mapping[str, Any]]) -> str:
@@ -88,7 +98,7 @@ def list_table(object_type: ObjectType, bodies: Iterable[Mapping[str, Any]]) -> 
 
 def _column(column: Column, body: Mapping[str, Any]) -> str:
     found = [text for text in _reach(body, column.path.split(".")) if text]
-    return ",".join(found) or "-"
+    return printable(",".join(found)) or "-"
 
 
 def _reach(value: Any, path: Sequence[str]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from avish.schema.model import Command, Message, ObjectType
 from avish.shell import render
 from avish.shell.candidate import Body, Candidate, missing
 from avish.shell.effects import Call, Document, Effect, Exit, Print, Reply, Stream, Warn
+from avish.shell.rehearsal import Rehearsal, Step
 
 Run = Generator[Effect, Reply | None, None]
 Asked = Generator[Effect, Reply | None, Reply]
@@ -39,8 +40,7 @@ class Session:
         self.abbreviate = abbreviate
         self.brief = brief
         self.candidate: Candidate | None = None
-        self._rehearsed: list[dict[str, Any]] | None = [] if dry_run else None
-        self._told: set[str] = set()
+        self._rehearsal = Rehearsal() if dry_run else None
 
     @property
     def modes(self) -> list[Message]:
@@ -110,7 +110,8 @@ class Session:
                 yield Warn(f"nothing to {kind}: no object is being edited")
             return
         if len(self.candidate.frames) > 1:
-            self.candidate.settle()
+            if kind != "cancel":
+                yield from _print(self.candidate.settle())
             yield from _print(self.candidate.apply(("cancel",) if kind == "cancel" else ("save",)))
         elif kind == "cancel":
             self.candidate = None
@@ -123,10 +124,11 @@ class Session:
         if issues := missing(object_type, body, place):
             raise ValidationError(issues)
         method, path = ("POST", f"/api/{object_type.name}")
-        if candidate.stored is not None:
+        if candidate.stored is not None and "uuid" in candidate.stored:
             method, path = "PUT", f"{path}/{candidate.stored['uuid']}"
-        if self._rehearsed is not None:
-            yield from self._rehearse({"method": method, "path": path, "body": body}, place)
+        if self._rehearsal is not None:
+            step = Step(object_type.name, body["name"], method, path, body)
+            yield from self._rehearse(self._rehearsal, step, place)
             self.candidate = None
             return
         reply = yield from self._ask(Call(method, path, body=body))
@@ -137,17 +139,16 @@ class Session:
         if any(flag.get("flag") in CAPTURES for flag in reply.body.get("flags", []) if isinstance(flag, dict)):
             yield Stream(f"/api/{object_type.name}/{reply.body['uuid']}/capture", candidate.name)
 
-    def _rehearse(self, request: dict[str, Any], place: str) -> Run:
-        """Dry run: everything so far and this request as one transaction that is thrown away."""
-        requests = [*(self._rehearsed or []), request]
-        reply = yield from self._ask(Call("POST", "/api/transaction", {"dryrun": "1"}, {"requests": requests}))
-        self._rehearsed = requests
-        verb = {"POST": "create", "PUT": "change", "DELETE": "delete"}[request["method"]]
+    def _rehearse(self, rehearsal: Rehearsal, step: Step, place: str) -> Run:
+        """Everything so far and this step as one transaction that is thrown away."""
+        steps = rehearsal.with_step(step)
+        requests = {"requests": [one.request for one in steps]}
+        reply = yield from self._ask(Call("POST", "/api/transaction", {"dryrun": "1"}, requests))
+        rehearsal.steps = steps
+        verb = {"POST": "create", "PUT": "change", "DELETE": "delete"}[step.method]
         lines = [f"would {verb} {place}"]
-        for engine, steps in reply.body.get("kernel", {}).items():
-            fresh = [f"  {engine}: {step}" for step in steps if f"{engine} {step}" not in self._told]
-            self._told |= {f"{engine} {step}" for step in steps}
-            lines += fresh
+        for engine, kernel_steps in reply.body.get("kernel", {}).items():
+            lines += rehearsal.fresh(engine, kernel_steps)
         yield Print("\n".join(lines))
         yield from self._warn(reply)
 
@@ -161,9 +162,9 @@ class Session:
     def _delete(self, name: str, key: str) -> Run:
         object_type = self.tree.schema.object(name)
         body = yield from self._existing(object_type, key)
-        path = f"/api/{name}/{body['uuid']}"
-        if self._rehearsed is not None:
-            yield from self._rehearse({"method": "DELETE", "path": path}, f"{object_type.word} {key}")
+        path = f"/api/{name}/{body.get('uuid', '')}"
+        if self._rehearsal is not None:
+            yield from self._rehearse(self._rehearsal, Step(name, key, "DELETE", path), f"{object_type.word} {key}")
             return
         yield from self._warn((yield from self._ask(Call("DELETE", path))))
         yield Print(f"Successfully deleted {key}.")
@@ -180,15 +181,14 @@ class Session:
             if walk.node.end and walk.node.end[0][0] == "run":
                 return  # the name was an argument of the command behind it
             body = yield from self._existing(object_type, op[2])
-            yield Document(body)
-            yield Print(render.object_table(object_type, body), _pipes(walk))
+            yield from _answer(render.masked(object_type, body), render.object_table(object_type, body), walk)
             return
         query = {"include_name": "", "join_subresources": "runtime", "page_size": "-1"}
         if object_type.joins:
             query["joins"] = ",".join(object_type.joins)
         reply = yield from self._ask(Call("GET", f"/api/{op[1]}", query))
-        yield Document(reply.body)
-        yield Print(render.list_table(object_type, reply.body["results"]), _pipes(walk))
+        results = [render.masked(object_type, body) for body in reply.body["results"]]
+        yield from _answer({**reply.body, "results": results}, render.list_table(object_type, results), walk)
 
     def _command(self, command: Command, walk: Walk) -> Run:
         path = f"/api/{command.api}"
@@ -197,18 +197,16 @@ class Session:
             body = yield from self._existing(self.tree.schema.object(named[1]), named[2])
             path = f"/api/{named[1]}/{body['uuid']}/{command.api}"
         reply = yield from self._ask(Call("GET", path))
-        yield Document(reply.body)
-        yield Print(render.plain_table(reply.body), _pipes(walk))
+        yield from _answer(reply.body, render.plain_table(reply.body), walk)
         yield from self._warn(reply)
 
     # --- asking
 
     def _find(self, object_type: ObjectType, name: str) -> Generator[Effect, Reply | None, Body | None]:
         """The object of that name, or None; in a dry run also one of the lines before."""
-        for request in reversed(self._rehearsed or []):
-            body = request.get("body")
-            if body and body.get("name") == name and request["path"].startswith(f"/api/{object_type.name}"):
-                return body  # type: ignore[no-any-return]
+        step = self._rehearsal.find(object_type.name, name) if self._rehearsal else None
+        if step is not None:
+            return step.body
         reply = yield from self._ask(Call("GET", f"/api/{object_type.name}", {"name": name, "include_name": ""}))
         results = reply.body["results"]
         return results[0] if results else None
@@ -239,6 +237,13 @@ class Session:
 def _print(lines: list[str]) -> Run:
     if lines:
         yield Print("\n".join(lines))
+
+
+def _answer(body: Any, table: str, walk: Walk) -> Run:
+    """What a show command found: one JSON document, or the table."""
+    yield Document(body, walk.as_json)
+    if not walk.as_json:
+        yield Print(table, _pipes(walk))
 
 
 def _pipes(walk: Walk) -> tuple[tuple[str, ...], ...]:

@@ -80,7 +80,9 @@ def test_tshark_reads_a_file_that_is_still_written(tmp_path: Path) -> None:
     writer = PcapngWriter(path, snaplen=64)
     write(writer, comment='side=internal rule="nät/1 größer"')
     write(writer, interface="eth2", data=UDP[:24], length=len(UDP))
-    shown = tshark(path, "frame.comment", "frame.interface_name", "ip.src", "udp.srcport", "frame.time_epoch", "frame.len")
+    shown = tshark(
+        path, "frame.comment", "frame.interface_name", "ip.src", "udp.srcport", "frame.time_epoch", "frame.len"
+    )
     assert shown[0].split("\t")[:4] == ['side=internal rule="nät/1 größer"', "eth1", "10.0.0.1", "53"]
     assert shown[0].split("\t")[4].startswith("1700000000.123456")
     assert shown[1].split("\t")[1:3] == ["eth2", "10.0.0.1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import shutil
 import subprocess
 import threading
@@ -15,7 +16,9 @@ import pytest
 from scapy.layers.inet import IP, TCP
 
 from avish.controller import captures as module
-from avish.controller.captures import CaptureJob, Captures, Limits, Subscription
+from avish.controller import subscription as subscription_module
+from avish.controller.captures import CaptureJob, Captures, Limits
+from avish.controller.subscription import Subscription
 from avish.errors import ApplyError, UnavailableError
 from dataplane.driver import Driver
 from dataplane.errors import RefusedError, UnreachableError
@@ -118,7 +121,7 @@ def test_packets_go_to_the_file_and_to_the_subscriber(bench: Bench) -> None:
         "event": "started",
         "engine": "se1",
         "file": str(job.file),
-        "limits": {"packets": 10_000, "bytes": 50_000_000, "minutes": 10, "snaplen": 256},
+        "limits": "10000 packets, 50 MB or 10 minutes, 256 bytes per packet",
     }
     assert "internal before ftp-nat/1 ftp-vs    TCP" in events[-1]["line"]
     assert events[-1]["rule"] == "ftp-nat/1 data"
@@ -134,8 +137,7 @@ def test_the_file_its_name_and_who_may_read_it(bench: Bench) -> None:
     job = bench.captures.start("sé 1/../x", user="admin")
     bench.captures.shutdown()
     assert job.file.parent == bench.folder
-    assert job.file.name.startswith("se_nat_s__1_..__x_2023111") or job.file.name.startswith("se_nat_s__1_.._x_2023111")
-    assert job.file.suffix == ".pcapng"
+    assert re.fullmatch(r"se_nat_s__1_\.\._x_202311\d\d_\d{6}\.pcapng", job.file.name)
     assert bench.folder.stat().st_mode & 0o777 == 0o700
     assert job.file.stat().st_mode & 0o777 == 0o600
 
@@ -214,6 +216,11 @@ def test_own_limits_win(own: tuple[int | None, int | None, int | None], limits: 
     assert Limits.of(*own) == limits
 
 
+def test_the_limits_in_words() -> None:
+    assert str(Limits.of(7, 0, 0)) == "7 packets, whole packets"
+    assert str(Limits.of(7, 64, 5)) == "7 packets or 5 minutes, 64 bytes per packet"
+
+
 @pytest.mark.parametrize(
     ("packets", "size", "seconds", "reason"),
     [
@@ -239,9 +246,7 @@ def test_a_disk_that_is_nearly_full_ends_the_capture(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, fed: list[Packet]
 ) -> None:
     free = iter([2**30] if fed else [])
-    monkeypatch.setattr(
-        module.shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free, 60 * 2**20))
-    )
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free, 60 * 2**20)))
     job, tap = bench.start()
     tap.put(*fed)
     assert until(job.subscribe(), "ended")[-1]["reason"] == f"less than 64 MB are free under {bench.folder}"
@@ -280,11 +285,23 @@ def test_an_error_from_a_tap_that_is_being_stopped_is_no_failure(bench: Bench) -
     assert (job.state, job.reason) == ("ended", "switched off")
 
 
+def test_a_tap_that_cannot_be_removed_is_said(bench: Bench) -> None:
+    job, tap = bench.start()
+
+    def refuse() -> None:
+        raise RefusedError("nft: no")
+
+    tap.close = refuse  # type: ignore[method-assign]
+    tap.put(FakeCapture.END)
+    assert until(job.subscribe(), "ended")[-1]["reason"].endswith("(its tap could not be removed: nft: no)")
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bug_ends_the_capture_too(bench: Bench) -> None:
     job, tap = bench.start()
     tap.put(ZeroDivisionError())
     assert "internal error" in until(job.subscribe(), "ended")[-1]["reason"]
+    job._thread.join(HANG)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +340,7 @@ def test_nobody_looks_nothing_is_decoded(bench: Bench, monkeypatch: pytest.Monke
 def test_a_slow_reader_loses_the_newest_with_a_count_and_the_file_does_not(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "QUEUE_LENGTH", 5)
+    monkeypatch.setattr(subscription_module, "QUEUE_LENGTH", 5)
     job, tap = bench.start(num_pkts=20)
     subscription = job.subscribe()
     tap.put(*[packet()] * 20)
@@ -333,7 +350,7 @@ def test_a_slow_reader_loses_the_newest_with_a_count_and_the_file_does_not(
 
 
 def test_what_was_dropped_is_told_before_newer_packets_and_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUEUE_LENGTH", 1)
+    monkeypatch.setattr(subscription_module, "QUEUE_LENGTH", 1)
     subscription = Subscription(lambda _: None)
     for number in range(4):
         subscription.offer({"event": "packet", "number": number})
@@ -344,7 +361,7 @@ def test_what_was_dropped_is_told_before_newer_packets_and_without_any(monkeypat
 
 
 def test_an_idle_event_when_nothing_happens(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(subscription_module, "IDLE_SECONDS", 0.01)
     job, _ = bench.start()
     assert [event["event"] for event in until(job.subscribe(), "idle")] == ["started", "idle"]
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 
-from avish.controller.decode import Sighting, side_of
+from avish.controller.decode import Sighting, comment, side_of
 from dataplane.model import NAT_MARK, Packet
 
 
@@ -48,7 +48,20 @@ def test_the_side(mark: int, point: str, direction: str, side: str) -> None:
 def test_a_line_and_its_parts() -> None:
     event = sighting(SYN).event
     assert event["line"].split()[1:] == [
-        *"se1 internal before ftp-nat/1 ftp-vs TCP 10.10.40.101:20 > 10.10.20.100:40123 [S] len 40".split()
+        *[
+            "se1",
+            "internal",
+            "before",
+            "ftp-nat/1",
+            "ftp-vs",
+            "TCP",
+            "10.10.40.101:20",
+            ">",
+            "10.10.20.100:40123",
+            "[S]",
+            "len",
+            "40",
+        ]
     ]
     assert event["line"][8:15] == ".123456"
     assert {key: value for key, value in event.items() if key != "line"} == {
@@ -131,10 +144,10 @@ def test_names_with_blanks_control_characters_or_none_at_all() -> None:
 
 
 def test_the_comment() -> None:
-    assert sighting(SYN).comment == (
-        'side=internal point=before rule="ftp-nat/1 active-ftp-data" virtualservice="ftp-vs"'
+    assert comment(packet(SYN), "ftp-nat/1 data", "ftp-vs") == (
+        'side=internal point=before rule="ftp-nat/1 data" virtualservice="ftp-vs"'
     )
-    assert sighting(SYN, "", "").comment == "side=internal point=before"
+    assert comment(packet(SYN), "", "") == "side=internal point=before"
 
 
 def test_decoding_happens_once() -> None:

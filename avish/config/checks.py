@@ -1,0 +1,68 @@
+"""The checks that the grammar names (``checks:`` of an object type)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import Any
+
+from avish.config import checks_routing, checks_service
+from avish.config.checked import Check, Checked
+from avish.errors import Issue, SchemaError
+from avish.schema.model import Schema
+
+
+def address_ranges_ordered(checked: Checked) -> Iterator[Issue]:
+    """A range runs upwards, within one family."""
+    for path, value in _ranges(checked.body, ""):
+        begin, end = value["begin"], value["end"]
+        if begin["type"] != end["type"]:
+            yield checked.error(path, f"{begin['addr']} and {end['addr']} are not of one IP version")
+        elif int(ip_address(begin["addr"])) > int(ip_address(end["addr"])):
+            yield checked.error(path, f"{begin['addr']}-{end['addr']} runs backwards; exchange begin and end")
+
+
+def _ranges(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list):
+        for number, item in enumerate(value, 1):
+            yield from _ranges(item, f"{path}[{number}]")
+    elif isinstance(value, dict):
+        if isinstance(value.get("begin"), dict) and isinstance(value.get("end"), dict):
+            yield path, value
+        for name, item in value.items():
+            yield from _ranges(item, f"{path}.{name}" if path else name)
+
+
+CHECKS: dict[str, Check] = {
+    check.__name__: check
+    for check in (
+        address_ranges_ordered,
+        checks_routing.nat_rule_indexes,
+        checks_routing.nat_rules_complete,
+        checks_routing.nat_ip_not_interface_ip,
+        checks_routing.nat_ip_not_interface_ip_of_service,
+        checks_routing.nat_needs_routing,
+        checks_routing.routing_needs_legacy_ha,
+        checks_routing.floating_ip_in_se_network,
+        checks_routing.one_networkservice_per_group_and_vrf,
+        checks_routing.networkservice_main_vrf,
+        checks_routing.static_routes_once,
+        checks_routing.routing_moved_to_networkservice,
+        checks_service.virtualservice_needs_vip_and_pool,
+        checks_service.virtualservice_l4_only,
+        checks_service.vip_and_port_once,
+        checks_service.preserve_client_ip_without_snat,
+        checks_service.virtualservice_main_vrf,
+        checks_service.vip_addresses,
+        checks_service.pool_servers_once,
+        checks_service.lb_algorithm_supported,
+    )
+}
+
+
+def require_checks(schema: Schema) -> None:
+    """SchemaError when the grammar names a check that is not here. To be called at start-up."""
+    for kind in schema.objects():
+        for name in kind.checks:
+            if name not in CHECKS:
+                raise SchemaError(f"objects/{kind.name}.yaml: checks: unknown check {name!r}")

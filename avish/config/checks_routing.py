@@ -1,0 +1,210 @@
+"""Checks of what is routed: network services, NAT policies, static routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from typing import Any
+
+from avish.config.checked import Checked
+from avish.config.config import Body, uuid_in
+from avish.config.engines import engines_of
+from avish.errors import Issue
+
+LEGACY = "HA_MODE_LEGACY_ACTIVE_STANDBY"
+MAX_NAT_ADDRESSES = 1024
+"""Addresses of one nat_ip_range: the active engine answers for each of them."""
+MAIN_VRF = "global"
+WITH_PORTS = ("PROTOCOL_TCP", "PROTOCOL_UDP")
+ADDRESS_LISTS = ("addrs", "prefixes", "ranges", "group_refs")
+
+
+def nat_rule_indexes(checked: Checked) -> Iterator[Issue]:
+    """Indexes count from 0; that none stands twice is the grammar's own check (key)."""
+    for path, rule in _rules(checked.body):
+        if rule["index"] < 0:
+            yield checked.error(f"{path}.index", f"{rule['index']} is below 0; the lowest index is tried first")
+
+
+def nat_rules_complete(checked: Checked) -> Iterator[Issue]:
+    """A rule says what it matches and what it makes of it."""
+    for path, rule in _rules(checked.body):
+        yield from _match_issues(checked, f"{path}.match", rule["match"])
+        yield from _action_issues(checked, f"{path}.action", rule["action"])
+
+
+def _match_issues(checked: Checked, path: str, match: Body) -> Iterator[Issue]:
+    for side in ("source_ip", "destination_ip"):
+        if side in match and not any(match[side].get(name) for name in ADDRESS_LISTS):
+            yield checked.error(f"{path}.{side}", f"no addresses given (one of {', '.join(ADDRESS_LISTS)}); "
+                                                  f"to match any address leave {side} out")
+    services = match.get("services", {})
+    for side in ("source_port", "destination_port"):
+        if side in services and not services[side].get("ports"):
+            yield checked.error(f"{path}.services.{side}", "no ports given (ports NUMBER); "
+                                                           f"to match any port leave {side} out")
+    protocol = services.get("protocol")
+    if protocol and ("source_port" in services or "destination_port" in services) and not _has_ports(protocol):
+        yield checked.error(f"{path}.services", "only TCP and UDP have ports; set the protocol to is_in protocol_tcp "
+                                                "or is_in protocol_udp, or remove the ports")
+
+
+def _has_ports(protocol: Body) -> bool:
+    return protocol["match_criteria"] == "IS_NOT_IN" or protocol["protocol"] in WITH_PORTS
+
+
+def _action_issues(checked: Checked, path: str, action: Body) -> Iterator[Issue]:
+    if not action.get("nat_info"):
+        yield checked.error(path, "nat_info is missing (nat_info, then nat_ip ADDRESS)")
+    if action["type"] == "NAT_POLICY_ACTION_TYPE_DYNAMIC_IP_PRESERVE_PORT":
+        yield checked.warning(f"{path}.type", "a source port that is free is kept, one that is taken is changed")
+    for number, info in enumerate(action.get("nat_info", []), 1):
+        yield from _nat_info_issues(checked, f"{path}.nat_info[{number}]", info)
+
+
+def _nat_info_issues(checked: Checked, path: str, info: Body) -> Iterator[Issue]:
+    if ("nat_ip" in info) == ("nat_ip_range" in info):
+        yield checked.error(path, "give either nat_ip ADDRESS or nat_ip_range (begin, end), one of the two")
+        return
+    ends = _ends(info)
+    if any(end["type"] == "V6" for end in ends):
+        yield checked.error(path, "IPv6 flows are not translated; give an IPv4 address")
+        return
+    size = int(IPv4Address(ends[-1]["addr"])) - int(IPv4Address(ends[0]["addr"])) + 1
+    if size > MAX_NAT_ADDRESSES:
+        yield checked.error(path, f"nat_ip_range holds {size} addresses: at most {MAX_NAT_ADDRESSES}")
+
+
+def _ends(info: Body) -> list[Body]:
+    if "nat_ip" in info:
+        return [info["nat_ip"]]
+    return [info["nat_ip_range"]["begin"], info["nat_ip_range"]["end"]]
+
+
+def nat_ip_not_interface_ip(checked: Checked) -> Iterator[Issue]:
+    """An engine needs its own addresses for itself."""
+    own = {port.address: f"{engine.name} {port.interface}" for engine in checked.engines for port in engine.ports}
+    for path, address in _nat_addresses(checked.body, own):
+        yield checked.error(path, f"NAT IP {address} is the address of interface {own[address]}; "
+                                  "use a VIP, or a free address of the network")
+
+
+def nat_ip_not_interface_ip_of_service(checked: Checked) -> Iterator[Issue]:
+    """Nor can a floating address be one to translate to."""
+    routing = checked.body.get("routing_service", {})
+    policy = checked.config.target(routing.get("nat_policy_ref"))
+    floating = {address["addr"] for address in routing.get("floating_intf_ip", [])}
+    for path, address in _nat_addresses(policy or {}, floating):
+        name = (policy or {})["name"]
+        yield checked.error("routing_service", f"{address} is a floating_intf_ip and also a NAT IP "
+                            f"(natpolicy {name} {path}); use a VIP or a free address there, or another one here")
+
+
+def _nat_addresses(policy: Body, wanted: Any) -> Iterator[tuple[str, str]]:
+    """(path, address) of those ``wanted`` addresses that the rules translate to."""
+    for path, rule in _rules(policy):
+        for number, info in enumerate(rule["action"].get("nat_info", []), 1):
+            ends = _ends(info) if "nat_ip" in info or "nat_ip_range" in info else []
+            if ends and all(end["type"] == "V4" for end in ends):
+                low, high = IPv4Address(ends[0]["addr"]), IPv4Address(ends[-1]["addr"])
+                place = f"{path}.action.nat_info[{number}]"
+                yield from ((place, address) for address in wanted if low <= IPv4Address(address) <= high)
+
+
+def _rules(policy: Body) -> Iterator[tuple[str, Body]]:
+    for number, rule in enumerate(policy.get("rules", []), 1):
+        yield f"rules[{number}]", rule
+
+
+def nat_needs_routing(checked: Checked) -> Iterator[Issue]:
+    """Only routed flows reach the NAT policy."""
+    routing = checked.body.get("routing_service", {})
+    if not routing.get("nat_policy_ref"):
+        return
+    if not routing.get("enable_routing"):
+        yield checked.error("routing_service.nat_policy_ref", "a NAT policy needs routing: set enable_routing here, "
+                                                              "or take the policy out (no nat_policy_ref)")
+    if routing.get("routing_by_linux_ipstack"):
+        yield checked.error("routing_service.nat_policy_ref", "a NAT policy does not go with routing_by_linux_ipstack; "
+                                                              "set no routing_by_linux_ipstack")
+
+
+def routing_needs_legacy_ha(checked: Checked) -> Iterator[Issue]:
+    """Routing and floating addresses follow the one active engine."""
+    routing = checked.body.get("routing_service", {})
+    group = checked.config.target(checked.body["se_group_ref"])
+    if group is None or group["ha_mode"] == LEGACY:
+        return
+    name, mode = group["name"], group["ha_mode"]
+    for field in ("enable_routing", "floating_intf_ip"):
+        if routing.get(field):
+            yield checked.error(
+                f"routing_service.{field}", f"needs the HA mode legacy active/standby, but serviceenginegroup {name} "
+                f"has {mode} (configure serviceenginegroup {name}, ha_mode {LEGACY.lower()}; or remove {field} first)")
+
+
+def floating_ip_in_se_network(checked: Checked) -> Iterator[Issue]:
+    """A floating address is reached through the network of an interface, and is nobody else's."""
+    group = engines_of(checked.config, uuid_in(checked.body["se_group_ref"]))
+    for number, item in enumerate(checked.body.get("routing_service", {}).get("floating_intf_ip", []), 1):
+        path, address = f"routing_service.floating_intf_ip[{number}]", item["addr"]
+        if item["type"] == "V6":
+            yield checked.error(path, "is an IPv6 address; IPv6 is not routed")
+        elif checked.interface_of(address):
+            yield checked.error(path, f"{address} is the address of interface {checked.interface_of(address)}; "
+                                      "use a free address of that network")
+        elif checked.config.vsvips_with(address):
+            yield checked.error(path, f"{address} is a VIP (vsvip {_vsvip_name(checked, address)}); use another one")
+        elif not group:
+            yield checked.warning(path, "its service engine group has no engines yet")
+        elif not any(engine.interface_towards(address) for engine in group):
+            networks = sorted({str(port.network) for engine in group for port in engine.ports})
+            yield checked.error(path, f"{address} is in no network of the engines ({', '.join(networks)}); "
+                                      "use a free address of one of them")
+
+
+def _vsvip_name(checked: Checked, address: str) -> str:
+    body = checked.config.get("vsvip", checked.config.vsvips_with(address)[0])
+    return str(body["name"]) if body else "?"
+
+
+def one_networkservice_per_group_and_vrf(checked: Checked) -> Iterator[Issue]:
+    """Two would contradict each other."""
+    place = (checked.body["se_group_ref"], checked.body["vrf_ref"])
+    for kind, uuid in checked.config.referrers(uuid_in(checked.body["se_group_ref"])):
+        other = checked.config.get(kind, uuid) if kind == "networkservice" else None
+        if other and uuid != checked.body["uuid"] and (other["se_group_ref"], other["vrf_ref"]) == place:
+            yield checked.error("", f"networkservice {other['name']} has the same service engine group and VRF; "
+                                    "change that one instead, or delete it first")
+
+
+def networkservice_main_vrf(checked: Checked) -> Iterator[Issue]:
+    """Other VRFs are kept, not forwarded."""
+    vrf = checked.config.target(checked.body["vrf_ref"])
+    if vrf is not None and vrf["name"] != MAIN_VRF:
+        yield checked.warning("vrf_ref", f"VRF {vrf['name']} is kept, but only VRF {MAIN_VRF} is forwarded")
+
+
+def static_routes_once(checked: Checked) -> Iterator[Issue]:
+    """One way per destination, and a next hop that an engine can reach."""
+    seen: dict[str, str] = {}
+    for number, route in enumerate(checked.body.get("static_routes", []), 1):
+        path, hop = f"static_routes[{number}]", route["next_hop"]
+        prefix = f"{route['prefix']['ip_addr']['addr']}/{route['prefix']['mask']}"
+        if {hop["type"], route["prefix"]["ip_addr"]["type"]} != {"V4"}:
+            yield checked.warning(path, "IPv6 is kept, but not routed")
+        elif seen.setdefault(prefix, hop["addr"]) != hop["addr"]:
+            yield checked.warning(path, f"{prefix} has a route already, over {seen[prefix]}; only that one is used")
+        elif checked.body["name"] != MAIN_VRF:
+            yield checked.warning(path, f"VRF {checked.body['name']} is kept, but only VRF {MAIN_VRF} is forwarded")
+        elif checked.engines and not any(engine.interface_towards(hop["addr"]) for engine in checked.engines):
+            yield checked.warning(path, f"next_hop {hop['addr']} is in no network of any engine; the route is not used")
+
+
+def routing_moved_to_networkservice(checked: Checked) -> Iterator[Issue]:
+    """What old releases set on the group."""
+    for field in ("enable_routing", "enable_vmac", "advertise_backend_networks", "floating_intf_ip",
+                  "floating_intf_ip_se_2"):
+        if checked.body.get(field):
+            yield checked.warning(field, f"is kept without effect; set {field} in the routing_service of a "
+                                         "networkservice (configure networkservice NAME)")

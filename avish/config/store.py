@@ -1,0 +1,284 @@
+"""Every revision on disk. The callers know the Protocol only; behind it is one SQLite file with one writer.
+
+A commit is two steps, each on disk before it returns: ``journal`` writes the new rows, ``commit`` moves the head to
+them. What lies above the head when the store is opened was never finished, and goes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from avish.config.config import Body, Change, Config
+from avish.config.defaults import system_defaults
+from avish.config.ids import Ids
+from avish.errors import UnavailableError
+from avish.schema.load import schema as packaged_schema
+from avish.schema.model import Schema
+
+__all__ = ["Ids", "SqliteStore", "Store", "Version", "Who"]
+
+FORMAT = "1"
+TABLES = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS revisions (
+    number INTEGER PRIMARY KEY, time REAL NOT NULL, user TEXT NOT NULL, source TEXT NOT NULL, comment TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS versions (
+    type TEXT NOT NULL, uuid TEXT NOT NULL, place INTEGER NOT NULL,
+    first INTEGER NOT NULL, last INTEGER, body TEXT NOT NULL,
+    PRIMARY KEY (uuid, first));
+CREATE INDEX IF NOT EXISTS versions_first ON versions (first);
+CREATE INDEX IF NOT EXISTS versions_last ON versions (last);
+CREATE TABLE IF NOT EXISTS ids (
+    kind TEXT NOT NULL, key TEXT NOT NULL, number INTEGER NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (kind, key));
+"""
+SETTINGS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL")
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whose change it is. ``source``: where it came from ("unix", "system" ...)."""
+
+    user: str
+    source: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An object as one revision left it; ``body`` None: deleted. ``time`` in seconds since the epoch."""
+
+    revision: int
+    time: float
+    user: str
+    source: str
+    comment: str
+    body: Body | None
+
+
+class Store(Protocol):
+    """Where revisions are kept. Writes raise UnavailableError when the medium refuses; nothing is half written then."""
+
+    def load(self) -> Config:
+        """The head."""
+
+    def ids(self) -> Ids:
+        """All numbers given out."""
+
+    def journal(self, revision: int, changes: Iterable[Change], ids: Ids, who: Who, now: float) -> None:
+        """Put ``revision``, the one after the head, on disk; the head stays. ``now`` in seconds since the epoch."""
+
+    def commit(self, revision: int) -> None:
+        """Make the journaled revision the head."""
+
+    def drop(self, revision: int) -> None:
+        """Forget the journaled revision."""
+
+    def revision_at(self, number: int) -> Config:
+        """The configuration as it was; KeyError when there is no such revision."""
+
+    def history(self, uuid: str) -> list[Version]:
+        """What became of an object, oldest first."""
+
+    def last_change(self, uuid: str) -> tuple[str, float] | None:
+        """(user, time in seconds) of its last change, deletion included; None when it never was."""
+
+    def check(self) -> list[str]:
+        """What is wrong with the store, in words; empty when it is sound."""
+
+    def close(self) -> None:
+        """Let the file go."""
+
+
+class SqliteStore:
+    """Store in one file of mode 0600. Any thread may call; one at a time is served."""
+
+    def __init__(self, path: Path, schema: Schema | None = None) -> None:
+        """Open, or make with the system defaults as revision 1. UnavailableError when the file cannot be used."""
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            for line in SETTINGS:
+                self._db.execute(line).fetchall()
+            self._db.executescript(TABLES)
+        except (OSError, sqlite3.Error) as error:
+            raise UnavailableError(f"{path}: the store cannot be opened: {error}") from error
+        self._head = self._recover()
+        self._ids = self.ids()
+        if self._head == 0:
+            self._found(schema or packaged_schema())
+
+    # --- reading
+
+    def load(self) -> Config:
+        """The head."""
+        return self.revision_at(self._head)
+
+    def revision_at(self, number: int) -> Config:
+        """The configuration as it was; KeyError when there is no such revision."""
+        if not 0 < number <= self._head:
+            raise KeyError(number)
+        rows = self._rows(
+            "SELECT type, body FROM versions WHERE first <= ? AND (last IS NULL OR last >= ?) ORDER BY place",
+            number, number)
+        return Config.of(number, ((kind, json.loads(body)) for kind, body in rows))
+
+    def ids(self) -> Ids:
+        """All numbers given out."""
+        numbers: dict[str, dict[str, int]] = {}
+        for kind, key, number in self._rows("SELECT kind, key, number FROM ids ORDER BY kind, number"):
+            numbers.setdefault(kind, {})[key] = number
+        return Ids(numbers)
+
+    def history(self, uuid: str) -> list[Version]:
+        """What became of an object, oldest first."""
+        rows = self._rows("SELECT first, last, body FROM versions WHERE uuid = ? ORDER BY first", uuid)
+        result: list[Version] = []
+        for number, (first, last, body) in enumerate(rows):
+            result.append(self._version(first, json.loads(body)))
+            following = rows[number + 1][0] if number + 1 < len(rows) else None
+            if last is not None and following != last + 1:
+                result.append(self._version(last + 1, None))
+        return result
+
+    def last_change(self, uuid: str) -> tuple[str, float] | None:
+        """(user, time in seconds) of its last change, deletion included; None when it never was."""
+        rows = self._rows("SELECT max(coalesce(last + 1, first)) FROM versions WHERE uuid = ?", uuid)
+        if rows[0][0] is None:
+            return None
+        version = self._version(rows[0][0], None)
+        return version.user, version.time
+
+    def _version(self, revision: int, body: Body | None) -> Version:
+        rows = self._rows("SELECT time, user, source, comment FROM revisions WHERE number = ?", revision)
+        when, user, source, comment = rows[0] if rows else (0.0, "?", "", "")
+        return Version(revision, when, user, source, comment, body)
+
+    def check(self) -> list[str]:
+        """What is wrong with the store, in words; empty when it is sound."""
+        found = [str(row[0]) for row in self._rows("PRAGMA integrity_check") if row[0] != "ok"]
+        found += [f"{uuid} has {number} current versions" for uuid, number in self._rows(
+            "SELECT uuid, count(*) FROM versions WHERE last IS NULL GROUP BY uuid HAVING count(*) > 1")]
+        found += [f"number {number} of {kind} was given twice" for kind, number in self._rows(
+            "SELECT kind, number FROM ids GROUP BY kind, number HAVING count(*) > 1")]
+        try:
+            config = self.load()
+        except ValueError as error:
+            return [*found, f"a body is not readable: {error}"]
+        bodies = [body for kind in config.types() for body in config.all(kind)]
+        return found + [text for body in bodies for text in _dangling(config, body)]
+
+    # --- writing
+
+    def journal(self, revision: int, changes: Iterable[Change], ids: Ids, who: Who, now: float) -> None:
+        """Put ``revision``, the one after the head, on disk; the head stays."""
+        with self._writing() as db:
+            row = (revision, now, who.user, who.source, who.comment)
+            db.execute("INSERT INTO revisions VALUES (?, ?, ?, ?, ?)", row)
+            for change in changes:
+                _write(db, revision, change)
+            fresh = [(kind, key, number, revision) for kind, key, number in ids.beyond(self._ids)]
+            db.executemany("INSERT INTO ids VALUES (?, ?, ?, ?)", fresh)
+        self._ids = ids
+
+    def commit(self, revision: int) -> None:
+        """Make the journaled revision the head."""
+        with self._writing() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('head', ?)", (str(revision),))
+        self._head = revision
+
+    def drop(self, revision: int) -> None:
+        """Forget the journaled revision."""
+        with self._writing() as db:
+            _forget(db, revision)
+        self._ids = self.ids()
+
+    def close(self) -> None:
+        """Let the file go."""
+        with self._lock:
+            self._db.close()
+
+    def _recover(self) -> int:
+        """The head; what lies above it goes."""
+        rows = dict(self._rows("SELECT key, value FROM meta"))
+        if rows.get("format", FORMAT) != FORMAT:
+            raise UnavailableError(f"{self._path}: made by another release (format {rows['format']}, here {FORMAT})")
+        head = int(rows.get("head", 0))
+        if self._rows("SELECT 1 FROM revisions WHERE number > ? LIMIT 1", head):
+            self.drop(head + 1)
+        return head
+
+    def _found(self, schema: Schema) -> None:
+        now = time.time()
+        with self._writing() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('format', ?)", (FORMAT,))
+        self.journal(1, system_defaults(schema, int(now * 1e6)), Ids(), Who("system", "system", "system defaults"), now)
+        self.commit(1)
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with self._lock:
+            try:
+                return self._db.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise UnavailableError(f"{self._path}: the store cannot be read: {error}") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: whole, or not at all."""
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise UnavailableError(f"{self._path}: the store cannot be written: {error}") from error
+                raise
+
+
+def _write(db: sqlite3.Connection, revision: int, change: Change) -> None:
+    """End the current version and begin the next; an object keeps its place among its siblings."""
+    db.execute("UPDATE versions SET last = ? WHERE uuid = ? AND last IS NULL", (revision - 1, change.uuid))
+    if change.body is not None:
+        body = json.dumps(change.body, separators=(",", ":"))
+        db.execute(
+            "INSERT INTO versions SELECT ?, ?, coalesce((SELECT place FROM versions WHERE uuid = ?), "
+            "(SELECT coalesce(max(rowid), 0) + 1 FROM versions)), ?, NULL, ?",
+            (change.type, change.uuid, change.uuid, revision, body),
+        )
+
+
+def _forget(db: sqlite3.Connection, revision: int) -> None:
+    """Undo a journal: the rows it made, and the ends it set."""
+    db.execute("DELETE FROM versions WHERE first >= ?", (revision,))
+    db.execute("UPDATE versions SET last = NULL WHERE last >= ?", (revision - 1,))
+    db.execute("DELETE FROM ids WHERE revision >= ?", (revision,))
+    db.execute("DELETE FROM revisions WHERE number >= ?", (revision,))
+
+
+def _dangling(config: Config, body: Body) -> list[str]:
+    name = body.get("name", body["uuid"])
+    return [f"{name}: {ref} leads to nothing" for ref in _refs(body) if config.target(ref) is None]
+
+
+def _refs(value: Any, name: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _refs(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _refs(item, name)
+    elif name.endswith(("_ref", "_refs")) and str(value).startswith("/api/"):
+        yield value

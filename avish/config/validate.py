@@ -1,0 +1,112 @@
+"""Is a candidate configuration sound? Looks at what changed and at what depends on it, not at everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from avish.config.checked import Checked
+from avish.config.checks import CHECKS
+from avish.config.config import Body, Change, Config, title, uuid_in
+from avish.config.engines import engines
+from avish.config.services import profile_type
+from avish.errors import Issue
+from avish.schema.model import Schema
+
+Look = tuple[str, str, tuple[str, ...]]
+"""Type and uuid of an object, and the checks to run on it."""
+REFERRERS_SHOWN = 20
+
+
+def validate(schema: Schema, old: Config, new: Config, changes: Iterable[Change]) -> list[Issue]:
+    """Errors and warnings of ``changes``, which lead from ``old`` to ``new``; of what depends on them, errors only."""
+    changes = list(changes)
+    issues: list[Issue] = []
+    for change in changes:
+        issues += _own_issues(schema, old, new, change)
+    changed = {change.uuid for change in changes}
+    looks = dict.fromkeys(look for change in changes for look in _dependents(old, new, change))
+    for kind, uuid, checks in looks:
+        if uuid not in changed:
+            issues += [issue for issue in _run(new, kind, uuid, checks) if issue.severity == "error"]
+    return list(dict.fromkeys(issues))
+
+
+def _own_issues(schema: Schema, old: Config, new: Config, change: Change) -> Iterator[Issue]:
+    before, kind = old.get(change.type, change.uuid), schema.object(change.type)
+    if change.body is None:
+        if before is not None:
+            yield from _delete_issues(schema, new, change.type, before)
+        return
+    name = change.body.get("name", "")
+    if before is not None and before.get("name") != name and _is_system_default(schema, change.type, before):
+        yield Issue(title(change.type, before), "is a system default and keeps its name; make an object of your own")
+    if kind.names and new.uuid_of(kind.names, name) is None:
+        yield Issue(title(change.type, change.body), f"there is no {kind.names} {name!r}")
+    yield from _run(new, change.type, change.uuid, kind.checks)
+
+
+def _delete_issues(schema: Schema, new: Config, kind: str, body: Body) -> Iterator[Issue]:
+    if _is_system_default(schema, kind, body):
+        yield Issue(title(kind, body), "Cannot delete: it is a system default")
+    referrers = [(other, new.get(other, uuid)) for other, uuid in new.referrers(body["uuid"])]
+    names = [f"{schema.object(other).title} {found['name']}" for other, found in referrers if found]
+    if names:
+        shown = repr(names[:REFERRERS_SHOWN])
+        more = len(names) - REFERRERS_SHOWN
+        yield Issue("", f"Cannot delete, object is referred by: {shown}" + (f" and {more} more" if more > 0 else ""))
+
+
+def _is_system_default(schema: Schema, kind: str, body: Body) -> bool:
+    return any(default["name"] == body.get("name") for default in schema.defaults.get(kind, []))
+
+
+def _run(config: Config, kind: str, uuid: str, checks: tuple[str, ...]) -> Iterator[Issue]:
+    body = config.get(kind, uuid)
+    if body is not None:
+        checked = Checked(config, kind, body)
+        for name in checks:
+            yield from CHECKS[name](checked)
+
+
+def _dependents(old: Config, new: Config, change: Change) -> Iterator[Look]:
+    """What a change may break elsewhere, and the checks that would notice."""
+    uuid = change.uuid
+    match change.type:
+        case "serviceenginegroup":
+            yield from _referring(new, uuid, "networkservice", "routing_needs_legacy_ha")
+        case "natpolicy":
+            yield from _referring(new, uuid, "networkservice", "nat_ip_not_interface_ip_of_service")
+        case "applicationprofile":
+            yield from _referring(
+                new, uuid, "virtualservice", "virtualservice_l4_only", "preserve_client_ip_without_snat")
+        case "networkprofile" if _carrier(old, uuid) != _carrier(new, uuid):
+            yield from _referring(new, uuid, "virtualservice", "virtualservice_l4_only", "vip_and_port_once")
+        case "pool":
+            yield from _referring(new, uuid, "virtualservice", "virtualservice_needs_vip_and_pool")
+        case "vsvip":
+            yield from _referring(new, uuid, "virtualservice", "virtualservice_main_vrf")
+        case "serviceengine":
+            yield from _of_engine(old, new, uuid)
+        case _:
+            return
+
+
+def _referring(config: Config, uuid: str, kind: str, *checks: str) -> Iterator[Look]:
+    return ((kind, referrer, checks) for found, referrer in config.referrers(uuid) if found == kind)
+
+
+def _carrier(config: Config, uuid: str) -> str:
+    return profile_type(config, f"/api/networkprofile/{uuid}")
+
+
+def _of_engine(old: Config, new: Config, uuid: str) -> Iterator[Look]:
+    """An engine's networks carry floating addresses; its own addresses may be no VIP and no NAT IP."""
+    bodies = [body for body in (old.get("serviceengine", uuid), new.get("serviceengine", uuid)) if body]
+    for group in dict.fromkeys(uuid_in(body.get("se_group_ref")) for body in bodies):
+        yield from _referring(new, group, "networkservice", "floating_ip_in_se_network")
+    for policy in new.all("natpolicy"):
+        yield "natpolicy", policy["uuid"], ("nat_ip_not_interface_ip",)
+    for engine in engines(new):
+        for port in engine.ports if engine.uuid == uuid else ():
+            for vsvip in new.vsvips_with(port.address):
+                yield "vsvip", vsvip, ("vip_addresses",)

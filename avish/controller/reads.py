@@ -1,0 +1,170 @@
+"""GETs of objects: filtered, paged, joined, with the runtime beside them. Nothing here waits for a commit."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from avish.config.config import Body, Config
+from avish.controller import debug
+from avish.controller.bodies import Renderer, selected
+from avish.controller.commit import Head
+from avish.controller.engines import Engine
+from avish.errors import ValidationError
+from avish.operate.registry import RUN, RUNTIME
+from avish.operate.view import Seen, View
+from avish.schema.model import ObjectType, Schema
+from avish.schema.types import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a GET asks for, out of its query."""
+
+    filters: Mapping[str, str]
+    fields: tuple[str, ...] = ()
+    joins: tuple[str, ...] = ()
+    runtime: bool = False
+    page: int = 1
+    page_size: int = 0
+    """0: all."""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Wanted:
+        """Unknown parameters are passed over, as the vendor does."""
+        filters = {key: value for key, value in query.items() if key in ("name", "uuid") or key.endswith("_ref.name")}
+        size = _number(query, "page_size", 0)
+        if "page" in query and size == 0:
+            size = 25
+        return cls(
+            filters=filters,
+            fields=_words(query.get("fields", "")),
+            joins=_words(query.get("joins", "")),
+            runtime="runtime" in _words(query.get("join_subresources", "")),
+            page=max(_number(query, "page", 1), 1),
+            page_size=max(size, 0),
+        )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _number(query: Mapping[str, str], name: str, otherwise: int) -> int:
+    try:
+        return int(query.get(name, otherwise))
+    except ValueError:
+        raise ValidationError(f"{name}: {query[name]!r} is not a whole number") from None
+
+
+ALL = Wanted({})
+"""Everything that is stored, and nothing beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What one request looks at. ``base``: how the caller's URLs begin."""
+
+    view: View
+    base: str
+
+
+class Reads:
+    """Answers GETs."""
+
+    def __init__(self, schema: Schema, engines: Mapping[str, Engine], switch: debug.CaptureSwitch) -> None:
+        self._schema = schema
+        self._engines = engines
+        self._switch = switch
+        self._renderer = Renderer()
+        self._commands = {
+            (argument[1:-1], command.api): command.run
+            for command in schema.commands
+            for argument in command.path
+            if argument.startswith("<")
+        }
+
+    def kind(self, name: str) -> ObjectType:
+        """The object type of a path; ValidationError (404) with the nearest name."""
+        if name not in self._schema.index:
+            near = difflib.get_close_matches(name, self._schema.index, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValidationError(f"there is no object type {name!r}{hint}", status=404)
+        return self._schema.object(name)
+
+    def moment(self, head: Head, host: str) -> Moment:
+        """What a request sees: the configuration of ``head``, and the engines as they are now."""
+        seen = {
+            name: Seen(name, e.driver, e.status == "connected", e.reason, e.since, head.state(name))
+            for name, e in self._engines.items()
+        }
+        return Moment(View(head.config, head.ids, seen), f"https://{host}")
+
+    def collection(self, moment: Moment, kind: ObjectType, wanted: Wanted) -> Body:
+        """{"count": .., "results": [..], "next": url when there is more}."""
+        found = self._matching(moment.view.config, kind, wanted.filters)
+        start = (wanted.page - 1) * wanted.page_size
+        page = found[start : start + wanted.page_size] if wanted.page_size else found
+        answer: Body = {"count": len(found), "results": [self.shown(moment, kind, body, wanted) for body in page]}
+        if wanted.page_size and start + wanted.page_size < len(found):
+            following = f"page={wanted.page + 1}&page_size={wanted.page_size}"
+            answer["next"] = f"{moment.base}/api/{kind.name}?{following}"
+        return answer
+
+    def stored(self, config: Config, kind: ObjectType, uuid: str) -> Body:
+        """The object of that uuid as stored (or as a debug object is by default); ValidationError (404) without one."""
+        body = debug.body_of(config, kind, uuid) if kind.names else config.get(kind.name, uuid)
+        if body is None:
+            raise ValidationError(f"{kind.title} object {uuid} not found!", status=404)
+        return body
+
+    def shown(self, moment: Moment, kind: ObjectType, stored: Body, wanted: Wanted = ALL) -> Body:
+        """An object as a GET, POST or PUT answers it."""
+        chosen = selected(stored, wanted.fields) if wanted.fields else stored
+        body = self._renderer.body(moment.view.config, kind, chosen, moment.base)
+        for name in wanted.joins:
+            if data := self._joined(moment, kind, stored, name):
+                body[f"{name}_data"] = data if kind.fields[name].list else data[0]
+        if kind.name == debug.KIND and (status := self._switch.status(stored)):
+            body[debug.STATUS] = status
+        if wanted.runtime and kind.name in RUNTIME:
+            body["runtime"] = RUNTIME[kind.name](moment.view, stored)
+        return body
+
+    def command(self, moment: Moment, kind: ObjectType, uuid: str, api: str) -> Any:
+        """The answer of a show command; ValidationError (404) when there is no such command."""
+        run = self._commands.get((kind.name, api))
+        body = self.stored(moment.view.config, kind, uuid)
+        if run is None:
+            known = sorted(name for owner, name in self._commands if owner == kind.name)
+            hint = f"; there are {', '.join(known)}" if known else ""
+            raise ValidationError(f"a {kind.name} has no {api!r}{hint}", status=404)
+        return RUN[run](moment.view, body)
+
+    def _matching(self, config: Config, kind: ObjectType, filters: Mapping[str, str]) -> list[Body]:
+        if kind.names:
+            bodies: Iterable[Body] = debug.all_bodies(config, kind)
+        elif "name" in filters:
+            found = config.named(kind.name, filters["name"])
+            bodies = [found] if found else []
+        else:
+            bodies = config.all(kind.name)
+        return [body for body in bodies if all(_matches(config, body, key, value) for key, value in filters.items())]
+
+    def _joined(self, moment: Moment, kind: ObjectType, stored: Body, name: str) -> list[Body]:
+        """The objects that the references of a field lead to."""
+        field = kind.fields.get(name)
+        if field is None or not isinstance(field.type, Ref) or field.type.loose or name not in stored:
+            return []
+        target_kind, config = self._schema.object(field.type.to), moment.view.config
+        targets = [config.target(ref) for ref in (stored[name] if field.list else [stored[name]])]
+        return [self._renderer.body(config, target_kind, target, moment.base) for target in targets if target]
+
+
+def _matches(config: Config, body: Body, key: str, value: str) -> bool:
+    if key.endswith("_ref.name"):
+        target = config.target(body.get(key.removesuffix(".name")))
+        return target is not None and target["name"] == value
+    return bool(body.get(key) == value)

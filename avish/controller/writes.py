@@ -1,0 +1,141 @@
+"""REST writes, single ones and transactions, as the Puts and Deletes of one commit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from avish.config.config import Body, Config
+from avish.config.normalise import new_uuid
+from avish.config.transaction import Delete, Put
+from avish.controller import debug
+from avish.controller.bodies import patched
+from avish.controller.reads import Reads
+from avish.errors import ValidationError
+from avish.schema.model import ObjectType
+
+METHODS = ("POST", "PUT", "PATCH", "DELETE")
+SLUG = re.compile(r"[a-z0-9]+-[A-Za-z0-9_.-]{1,100}")
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write as it came. ``uuid`` "" when the object is named by ``name`` (or is new)."""
+
+    method: str
+    kind: ObjectType
+    uuid: str = ""
+    name: str = ""
+    body: Any = None
+    slug: str = ""
+
+
+@dataclass
+class Batch:
+    """Writes turned into requests; each sees the names and bodies of those before it."""
+
+    config: Config
+    reads: Reads
+    requests: list[Put | Delete] = field(default_factory=list)
+    _names: dict[tuple[str, str], str] = field(default_factory=dict)
+    _bodies: dict[str, Body] = field(default_factory=dict)
+
+    def add(self, write: Write) -> None:
+        """Append one write. ValidationError when it cannot be meant."""
+        if write.method == "POST":
+            self._put(write, self._fresh_uuid(write), _object(write), new=True)
+            return
+        uuid = write.uuid or self._uuid_of(write)
+        if write.method == "DELETE":
+            self._delete(write.kind, uuid)
+        elif write.method == "PUT":
+            self._put(write, uuid, _object(write), new=False)
+        else:
+            self._put(write, uuid, patched(self._present(write.kind, uuid), write.body), new=False)
+
+    def _put(self, write: Write, uuid: str, body: Body, *, new: bool) -> None:
+        kind = write.kind
+        sent = {name: value for name, value in body.items() if name != debug.STATUS}
+        if kind.names:
+            sent["name"] = self.reads.stored(self.config, kind, uuid)["name"]
+        self._names[kind.name, str(sent.get("name", ""))] = uuid
+        self._bodies[uuid] = sent
+        self.requests.append(Put(kind.name, uuid, sent, _stamp(sent), new))
+
+    def _delete(self, kind: ObjectType, uuid: str) -> None:
+        if kind.names:  # it goes back to its defaults, for it always exists
+            name = self.reads.stored(self.config, kind, uuid)["name"]
+            self.requests.append(Put(kind.name, uuid, {"name": name}))
+        else:
+            self.requests.append(Delete(kind.name, uuid))
+
+    def _fresh_uuid(self, write: Write) -> str:
+        kind = write.kind
+        if kind.names:
+            return self._lent_uuid(kind, str(_object(write).get("name", "")))
+        if not write.slug:
+            return new_uuid(kind.name)
+        if not SLUG.fullmatch(write.slug) or not write.slug.startswith(f"{kind.name}-"):
+            raise ValidationError(f"Slug: {write.slug!r} is no uuid of a {kind.name}: {kind.name}-<letters and digits>")
+        if self.config.get(kind.name, write.slug) is not None:
+            raise ValidationError(f"there is a {kind.name} with uuid {write.slug} already", status=409)
+        return write.slug
+
+    def _lent_uuid(self, kind: ObjectType, name: str) -> str:
+        body = debug.named(self.config, kind, name)
+        if body is None:
+            raise ValidationError(f"there is no {kind.names} called {name!r}", status=404)
+        return str(body["uuid"])
+
+    def _uuid_of(self, write: Write) -> str:
+        kind = write.kind
+        if not write.name:
+            raise ValidationError(
+                f"{write.method} /api/{kind.name}: which one? /api/{kind.name}/<uuid> or ?name=<name>"
+            )
+        if kind.names:
+            return self._lent_uuid(kind, write.name)
+        uuid = self._names.get((kind.name, write.name)) or self.config.uuid_of(kind.name, write.name)
+        if uuid is None:
+            raise ValidationError(f"there is no {kind.word} called {write.name!r}", status=404)
+        return uuid
+
+    def _present(self, kind: ObjectType, uuid: str) -> Body:
+        return self._bodies.get(uuid) or self.reads.stored(self.config, kind, uuid)
+
+
+def _object(write: Write) -> Body:
+    if not isinstance(write.body, dict):
+        raise ValidationError(f"{write.method} /api/{write.kind.name} needs a JSON object as its body")
+    return write.body
+
+
+def _stamp(body: Mapping[str, Any]) -> str | None:
+    """The ``_last_modified`` that was read; without it the write is unconditional."""
+    stamp = body.get("_last_modified")
+    return None if stamp is None else str(stamp)
+
+
+def parse_transaction(body: Any, reads: Reads) -> list[Write]:
+    """The writes of ``{"requests": [{"method": .., "path": "/api/pool", "body": {..}}, ..]}``."""
+    entries = body.get("requests") if isinstance(body, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValidationError('a transaction needs a body such as {"requests": [{"method", "path", "body"}, ...]}')
+    return [_parse(entry, f"requests[{number}]", reads) for number, entry in enumerate(entries, 1)]
+
+
+def _parse(entry: Mapping[str, Any], place: str, reads: Reads) -> Write:
+    method, path = str(entry.get("method", "")).upper(), str(entry.get("path", ""))
+    url = urlsplit(path)
+    parts = [part for part in url.path.split("/") if part]
+    if method not in METHODS or len(parts) not in (2, 3) or parts[0] != "api":
+        raise ValidationError(
+            f"{place}: {method or 'no method'} {path or 'no path'}: a write of /api/<type>[/<uuid>] is expected"
+        )
+    query = dict(parse_qsl(url.query))
+    return Write(
+        method, reads.kind(parts[1]), parts[2] if len(parts) > 2 else "", query.get("name", ""), entry.get("body")
+    )

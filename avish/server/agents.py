@@ -1,0 +1,149 @@
+"""The agent processes, one per service engine: found alive and adopted, or started. They outlive the controller."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from avish.server.home import EngineSpec, Home, private_log
+from avish.server.http import peer
+from dataplane.errors import UnreachableError
+from dataplane.remote import RemoteDriver
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 10.0
+STOP_SECONDS = 3.0
+_POLL_MS = 10
+
+
+def connect(path: Path, timeout: float | None = None) -> socket.socket | None:
+    """A connection to a Unix socket, None when nobody listens there."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
+    try:
+        connection.connect(str(path))
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+def listener_pid(path: Path) -> int | None:
+    """Which process listens on a Unix socket, None when nobody does."""
+    connection = connect(path, timeout=2.0)
+    if connection is None:
+        return None
+    with connection:
+        return peer(connection)[0]
+
+
+def end_process(pid: int, patience: float = STOP_SECONDS) -> None:
+    """SIGTERM, and SIGKILL to one that does not go; returns when it is gone."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, patience)):
+            try:
+                signal.pidfd_send_signal(handle, number)
+            except ProcessLookupError:
+                return
+            if select.select([handle], [], [], seconds)[0]:
+                return
+    finally:
+        os.close(handle)
+
+
+def agent_of(home: Home, spec: EngineSpec) -> AgentProcess:
+    """The agent of an engine of ``home``, running or not."""
+    path = home.agent_socket(spec.name)
+    return AgentProcess(spec.name, spec.namespace, path, home.agent_log(spec.name), RemoteDriver(path))
+
+
+@dataclass
+class AgentProcess:
+    """The agent of an engine. ``namespace``: "" is the host's own; ``path``: its socket; ``log_file``: its output."""
+
+    engine: str
+    namespace: str
+    path: Path
+    log_file: Path
+    driver: RemoteDriver
+    _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def ensure(self) -> bool:
+        """Start the agent unless one listens already; True if it was started. UnreachableError when that fails."""
+        if self._alive():
+            return False
+        self._start()
+        self._wait()
+        log.info("service engine %s: agent started", self.engine)
+        return True
+
+    def revision(self) -> int | None:
+        """The revision the agent holds, None since its start. UnreachableError when it does not answer."""
+        held = self.driver.hello()["revision"]
+        return None if held is None else int(held)
+
+    def stop(self) -> None:
+        """End the agent, whoever started it."""
+        pid = listener_pid(self.path)
+        if pid is not None:
+            end_process(pid)
+        self._reap()
+        self.path.unlink(missing_ok=True)
+
+    def _alive(self) -> bool:
+        connection = connect(self.path, timeout=2.0)
+        if connection is None:
+            return False
+        connection.close()
+        return True
+
+    def _reap(self) -> None:
+        if self._child is not None:
+            self._child.poll()
+
+    def _start(self) -> None:
+        self._reap()
+        command = [sys.executable, "-m", "dataplane.agent", "--namespace", self.namespace, "--socket", str(self.path)]
+        try:
+            with private_log(self.log_file) as out:
+                self._child = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd="/"
+                )
+        except OSError as error:
+            raise UnreachableError(f"the agent of {self.engine} cannot be started: {error.strerror}") from error
+
+    def _wait(self) -> None:
+        """Until the agent listens."""
+        child = self._child
+        deadline = time.monotonic() + START_SECONDS
+        while child is not None and time.monotonic() < deadline:
+            if self._alive():
+                return
+            handle = select.poll()
+            descriptor = os.pidfd_open(child.pid)
+            handle.register(descriptor, select.POLLIN)
+            ended = handle.poll(_POLL_MS)
+            os.close(descriptor)
+            if ended:
+                child.wait()
+                raise UnreachableError(f"the agent of {self.engine} ended at once: {self._last_words()}")
+        raise UnreachableError(
+            f"the agent of {self.engine} does not listen after {START_SECONDS:.0f} s; see {self.log_file}"
+        )
+
+    def _last_words(self) -> str:
+        lines = self.log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"it said nothing (see {self.log_file})"

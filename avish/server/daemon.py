@@ -1,0 +1,153 @@
+"""``avishd serve``: store, engines, workers and HTTP put together, and taken apart again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from avish.config.store import SqliteStore, Who
+from avish.controller.access import SYSTEM
+from avish.controller.api import Api
+from avish.controller.captures import Captures
+from avish.controller.commit import Committer
+from avish.controller.engines import Engine, Worker
+from avish.controller.registration import Member, registration
+from avish.controller.status import Status
+from avish.errors import AvishError
+from avish.operate.marks import describe
+from avish.schema.load import schema
+from avish.server.agents import agent_of
+from avish.server.home import EngineSpec, Home, socket_group
+from avish.server.http import Front, listen
+from dataplane.errors import DataplaneError
+
+log = logging.getLogger(__name__)
+
+READY_SECONDS = 20.0
+"""So long the engines may take to come in step before the start is reported anyway."""
+SYSTEM_WHO = Who(SYSTEM, "system", "service engines as found")
+MakeEngine = Callable[[Home, EngineSpec], Engine]
+
+
+def real_engine(home: Home, spec: EngineSpec) -> Engine:
+    """An engine behind an agent process."""
+    agent = agent_of(home, spec)
+    return Engine(spec.name, agent.driver, agent, time.time)
+
+
+@dataclass
+class Controller:
+    """Everything but the sockets."""
+
+    api: Api
+    committer: Committer
+    engines: Mapping[str, Engine]
+    workers: list[Worker]
+    captures: Captures
+    store: SqliteStore
+
+    def start(self) -> None:
+        """Begin to watch the engines."""
+        for worker in self.workers:
+            worker.start()
+
+    def stop(self) -> None:
+        """End captures, workers and store; the engines forward on."""
+        self.captures.shutdown()
+        for worker in self.workers:
+            worker.stop()
+        self.store.close()
+
+
+def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_engine) -> Controller:
+    """The controller of a home: engines found or started, and registered in the order of ``specs``."""
+    grammar = schema()
+    store = SqliteStore(home.store, grammar)
+    engines = {spec.name: make_engine(home, spec) for spec in specs}
+    committer = Committer(grammar, store, engines, time.time)
+    groups = {spec.name: spec.group for spec in specs}
+    captures = Captures(home.captures, lambda name: engines[name].driver, _describer(committer), time.time)
+    status = Status({"home": str(home.path), "pid": os.getpid()}, committer, engines, store, captures)
+    api = Api(grammar, committer, engines, captures, status)
+    register(committer, _observe_all(engines, groups))
+
+    def met(engine: Engine) -> None:
+        register(committer, [Member.observed(engine.name, groups[engine.name], engine.driver)])
+
+    workers = [Worker(engine, committer, met) for engine in engines.values()]
+    return Controller(api, committer, engines, workers, captures, store)
+
+
+def _describer(committer: Committer) -> Callable[[int], Mapping[str, str]]:
+    return lambda mark: describe(committer.head.config, committer.head.ids, mark)
+
+
+def register(committer: Committer, members: list[Member]) -> None:
+    """Write the engines down as found. What contradicts that is the operator's to resolve: it is logged."""
+    requests = registration(committer.head.config, members)
+    try:
+        committer.commit(requests, SYSTEM_WHO)
+    except AvishError as error:
+        log.warning("the service engines cannot be written down as found: %s", error)
+
+
+def _observe_all(engines: Mapping[str, Engine], groups: Mapping[str, str]) -> list[Member]:
+    def observe(engine: Engine) -> Member:
+        try:
+            engine.keeper.ensure()
+            return Member.observed(engine.name, groups[engine.name], engine.driver)
+        except DataplaneError as error:
+            log.warning("service engine %s: %s", engine.name, error)
+            return Member(engine.name, groups[engine.name])
+
+    with ThreadPoolExecutor(max(len(engines), 1)) as pool:
+        return list(pool.map(observe, engines.values()))
+
+
+def serve(home: Home, specs: list[EngineSpec], ready_fd: int | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. ``ready_fd`` gets one line of JSON when the engines are in step, and is closed."""
+    home.prepare()
+    with home.lock():
+        home.keep_engines(specs)
+        controller = build(home, specs)
+        controller.start()
+        try:
+            _serve(home, controller, ready_fd)
+        finally:
+            controller.stop()
+            home.socket.unlink(missing_ok=True)
+
+
+def _serve(home: Home, controller: Controller, ready_fd: int | None) -> None:
+    listener = listen(home.socket, socket_group())
+    log.info("serving %s, revision %d", home.path, controller.committer.head.config.revision)
+    if ready_fd is not None:
+        threading.Thread(target=_report_ready, args=(ready_fd, controller), daemon=True).start()
+    asyncio.run(_until_signal(Front(controller.api.handle), listener))
+    log.info("stopped; the service engines forward on")
+
+
+async def _until_signal(front: Front, listener: socket.socket) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    await front.run(listener, ended)
+
+
+def _report_ready(handle: int, controller: Controller) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    for engine in controller.engines.values():
+        engine.synced.wait(max(deadline - time.monotonic(), 0))
+    behind = {e.name: e.reason for e in controller.engines.values() if e.applied is None}
+    with contextlib.suppress(BrokenPipeError), os.fdopen(handle, "w") as out:
+        out.write(json.dumps({"out_of_sync": behind}) + "\n")

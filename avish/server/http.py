@@ -1,0 +1,165 @@
+"""HTTP on the Unix socket. Every answer is JSON, also a refusal, also a bug."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import pwd
+import secrets
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from avish.api.request import Request, Response
+from avish.controller.access import SUPERUSER
+
+log = logging.getLogger(__name__)
+
+BODY_LIMIT = 32 * 1024 * 1024
+HANDLERS = 16
+"""Requests worked on at the same time."""
+STREAMS = 64
+"""Followed streams; each holds a thread."""
+_CREDENTIALS = struct.Struct("3i")
+Handle = Callable[[Request], Response]
+
+
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """(pid, uid) of the process at the other end of a Unix socket."""
+    size = _CREDENTIALS.size
+    pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return pid, uid
+
+
+def user_of(uid: int) -> str:
+    """Root is the superuser; anybody else is who the system says, "" if it does not know."""
+    if uid == 0:
+        return SUPERUSER
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
+    return "" if name == SUPERUSER else name
+
+
+class Front:
+    """Serves ``handle`` on a listening Unix socket, for as long as ``run`` does."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+        self._handlers = ThreadPoolExecutor(HANDLERS, thread_name_prefix="api")
+        self._streams = ThreadPoolExecutor(STREAMS, thread_name_prefix="stream")
+
+    async def run(self, listener: socket.socket, ended: asyncio.Event) -> None:
+        """Serve until ``ended``; open streams are closed then."""
+        application = web.Application(client_max_size=BODY_LIMIT)
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, handle_signals=False)
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        await ended.wait()
+        await runner.cleanup()
+        self._handlers.shutdown(wait=True)
+        self._streams.shutdown(wait=False, cancel_futures=True)
+
+    async def _answer(self, http: web.Request) -> web.StreamResponse:
+        try:
+            request = await _request(http)
+            response = await asyncio.get_running_loop().run_in_executor(self._handlers, self._guarded, request)
+        except _RefusedError as refusal:
+            response = Response(refusal.status, {"error": str(refusal)})
+        if response.stream is not None:
+            return await self._stream(http, response, response.stream)
+        text = b"" if response.body is None else json.dumps(response.body, ensure_ascii=False).encode()
+        return web.Response(
+            status=response.status, body=text, headers=dict(response.headers), content_type="application/json"
+        )
+
+    def _guarded(self, request: Request) -> Response:
+        try:
+            return self._handle(request)
+        except Exception:  # a bug: the caller gets a reference, the log the details
+            reference = secrets.token_hex(4)
+            log.exception("internal error %s at %s %s", reference, request.method, request.path)
+            return Response(500, {"error": f"internal error, reference {reference} in the controller's log"})
+
+    async def _stream(
+        self, http: web.Request, response: Response, events: Iterator[dict[str, Any]]
+    ) -> web.StreamResponse:
+        out = web.StreamResponse(status=response.status, headers=dict(response.headers))
+        out.content_type = "application/x-ndjson"
+        out.enable_chunked_encoding()
+        loop = asyncio.get_running_loop()
+        try:
+            await out.prepare(http)
+            while (event := await loop.run_in_executor(self._streams, next, events, None)) is not None:
+                await out.write(json.dumps(event).encode() + b"\n")
+            await out.write_eof()
+        except ConnectionError:
+            log.debug("a reader of %s went away", http.path)
+        finally:
+            close = getattr(events, "close", None)
+            if close is not None:
+                await asyncio.shield(loop.run_in_executor(None, close))
+        return out
+
+
+class _RefusedError(Exception):
+    """A request that is none. ``status`` of the answer."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+async def _request(http: web.Request) -> Request:
+    transport = http.transport
+    if transport is None:
+        raise _RefusedError(400, "the connection is gone")
+    pid, uid = peer(transport.get_extra_info("socket"))
+    return Request(
+        method=http.method,
+        path=http.path,
+        query=dict(http.query),
+        body=await _body(http),
+        user=user_of(uid),
+        source=f"unix socket, process {pid}",
+        host=http.headers.get("Host", "localhost"),
+        headers={name.lower(): value for name, value in http.headers.items()},
+    )
+
+
+async def _body(http: web.Request) -> Any:
+    try:
+        data = await http.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise _RefusedError(413, f"the body is larger than {BODY_LIMIT >> 20} MB") from None
+    if not data:
+        return None
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _RefusedError(400, f"the body is not JSON: {error}") from None
+
+
+def listen(path: Path, group: int | None) -> socket.socket:
+    """A listening Unix socket: 0660 for ``group``, else 0600. The caller holds the lock of the home directory."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    if group is not None:
+        os.chown(path, -1, group)
+        path.chmod(0o660)
+    listener.listen(128)
+    return listener

@@ -1,0 +1,78 @@
+"""``avishd schema --json``: the object model and the command tree as one JSON document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from avish.schema import types
+from avish.schema.model import Field, Message, ObjectType, Schema
+
+
+def schema_document(schema: Schema) -> dict[str, Any]:
+    """{"objects": {name: {"verb", "help", "scope", "fields"}}, "commands": [{"path", "help"}]}."""
+    objects = {kind.name: _object(kind) for kind in schema.objects()}
+    generated = [command for kind in schema.objects() for command in _generated(kind)]
+    written = [{"path": " ".join(command.path), "help": command.help} for command in schema.commands]
+    return {"objects": objects, "commands": generated + written}
+
+
+def _object(kind: ObjectType) -> dict[str, Any]:
+    return {
+        "verb": kind.verb,
+        "word": kind.word,
+        "class": kind.title,
+        "scope": kind.scope,
+        "help": kind.help,
+        "fields": _fields(kind, ()),
+    }
+
+
+def _generated(kind: ObjectType) -> list[dict[str, str]]:
+    argument = f"<{kind.word}>"
+    shown = f"show debug {kind.word}" if kind.verb == "debug" else f"show {kind.word}"
+    commands = [
+        {"path": f"{kind.verb} {kind.word} {argument}", "help": f"Change: {kind.help}"},
+        {"path": shown, "help": f"List: {kind.help}"},
+        {"path": f"{shown} {argument}", "help": f"Show one: {kind.help}"},
+    ]
+    if kind.verb == "configure":
+        commands.append({"path": f"delete {kind.word} {argument}", "help": f"Delete: {kind.help}"})
+    return commands
+
+
+def _fields(message: Message, above: tuple[int, ...]) -> dict[str, Any]:
+    """The fields of a message; one that holds itself is not opened again."""
+    if id(message) in above:
+        return {}
+    return {field.name: _field(field, (*above, id(message))) for field in message.fields.values()}
+
+
+def _field(field: Field, above: tuple[int, ...]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "list": field.list,
+        "required": field.required,
+        "read_only": field.read_only,
+        "deprecated": field.deprecated,
+        "min_items": field.min_items,
+        "max_items": field.max_items,
+    }
+    kept = {name: value for name, value in facts.items() if value}
+    if field.default is not None:
+        kept["default"] = field.default
+    about = {"help": field.help, "applied": field.applied}
+    if field.message is not None:
+        return {"type": "message", **kept, **about, "fields": _fields(field.message, above)}
+    return {"type": field.leaf.name, **_leaf(field.leaf), **kept, **about}
+
+
+def _leaf(leaf: types.Type) -> dict[str, Any]:
+    if isinstance(leaf, types.Enum):
+        return {"enum": list(leaf.values)}
+    if isinstance(leaf, types.Ref):
+        return {"to": leaf.to}
+    if not isinstance(leaf, types.Number):
+        return {}
+    facts: dict[str, Any] = {"unit": leaf.unit, "special": list(leaf.extra), "allowed": list(leaf.allowed)}
+    if leaf.low is not None and leaf.high is not None:
+        facts["range"] = [leaf.low, leaf.high]
+    return {name: value for name, value in facts.items() if value}

@@ -1,0 +1,216 @@
+"""The process inside an engine's namespace: serves the Driver of its kernel to the controller over a Unix socket.
+
+``python -m dataplane.agent --namespace NAME --socket PATH``. It outlives the controller, keeps nothing on disk and may
+be killed at any time: the kernel goes on forwarding, and the next agent is told by ``sync`` what to compare with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from dataplane import relay, wire
+from dataplane.driver import Capture
+from dataplane.errors import DataplaneError, RefusedError
+from dataplane.local import LocalDriver
+from dataplane.model import CaptureSpec, Row
+
+_LOG = logging.getLogger("dataplane.agent")
+_NAMESPACES = Path("/run/netns")
+_CLONE_NEWNET = 0x40000000
+_ROWS_PER_PART = 500
+_BACKLOG = 64
+
+_PLAIN = (
+    "interfaces", "sync", "check", "apply", "drift", "counters", "listeners", "routes", "neighbours", "addresses",
+    "forwarding",
+)  # fmt: skip
+"""The operations that are one call of the driver and one answer."""
+
+
+def enter(namespace: str) -> None:
+    """Move this thread, and those it starts, into a network namespace; "" and "host": stay. Raises OSError."""
+    if namespace in ("", "host"):
+        return
+    with (_NAMESPACES / namespace).open("rb") as handle:
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.setns(handle.fileno(), _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)
+
+
+class Agent:
+    """Serves a driver: one thread per connection."""
+
+    def __init__(self, driver: LocalDriver, namespace: str) -> None:
+        self._driver = driver
+        self._namespace = namespace
+        self._captures: set[Capture] = set()
+        self._lock = threading.Lock()
+        self._stopping = False
+
+    def serve(self, listener: socket.socket) -> None:
+        """Accept connections until the listener is shut down."""
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                break
+            threading.Thread(target=self._connection, args=(connection, listener), daemon=True).start()
+        self._close_captures()
+
+    def _connection(self, connection: socket.socket, listener: socket.socket) -> None:
+        """Answer requests until the other side goes or sends what is no frame."""
+        with connection:
+            try:
+                while (request := wire.receive(connection)) is not None:
+                    self._answer(connection, request, listener)
+            except wire.FrameError as error:
+                _LOG.warning("connection dropped: %s", error)
+                with suppress(OSError):
+                    wire.send(connection, wire.error_document(RefusedError(f"bad request: {error}")))
+            except OSError as error:
+                _LOG.info("connection lost: %s", error)
+
+    def _answer(self, connection: socket.socket, request: dict[str, Any], listener: socket.socket) -> None:
+        operation = request.get("op")
+        if operation == "stop":
+            wire.send(connection, {"ok": None})
+            _LOG.info("stopped on request")
+            listener.shutdown(socket.SHUT_RDWR)
+            return
+        try:
+            result = self._call(connection, operation, wire.decode(request.get("args", [])))
+            answer = {"ok": wire.encode(result)}
+        except DataplaneError as error:
+            answer = wire.error_document(error)
+        except wire.FrameError as error:
+            answer = wire.error_document(RefusedError(f"bad request: {error}"))
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001  (a bug must not take the agent down)
+            _LOG.exception("%s failed", operation)
+            answer = wire.error_document(error)
+        wire.send(connection, answer)
+
+    def _call(self, connection: socket.socket, operation: Any, arguments: tuple[Any, ...]) -> Any:
+        if operation == "hello":
+            return self._hello()
+        if operation == "flows":
+            return _stream(connection, self._driver.flows(*arguments))
+        if operation == "capture":
+            return self._capture(connection, *arguments)
+        if operation in _PLAIN:
+            method: Callable[..., Any] = getattr(self._driver, operation)
+            return method(*arguments)
+        raise RefusedError(f"the agent knows no operation {operation!r}")
+
+    def _hello(self) -> Row:
+        return {
+            "version": wire.VERSION,
+            "pid": os.getpid(),
+            "namespace": self._namespace,
+            "revision": self._driver.revision,
+        }
+
+    def _capture(self, connection: socket.socket, spec: CaptureSpec) -> dict[str, int]:
+        """Stream packets until the other side sends "close" or goes; the answer says how many were lost."""
+        tap = self._driver.capture(spec)
+        with self._lock:
+            self._captures.add(tap)
+        try:
+            wire.send(connection, {"part": [], "lost": 0})
+            threading.Thread(target=_close_on_request, args=(connection, tap), daemon=True).start()
+            for packets in relay.batches(tap):
+                wire.send(connection, {"part": wire.encode(packets), "lost": tap.lost})
+            return {"lost": tap.lost}
+        finally:
+            relay.close(tap)
+            with self._lock:
+                self._captures.discard(tap)
+
+    def _close_captures(self) -> None:
+        with self._lock:
+            taps = list(self._captures)
+        for tap in taps:
+            relay.close(tap)
+
+
+def _stream(connection: socket.socket, rows: Iterator[Row]) -> None:
+    while part := list(islice(rows, _ROWS_PER_PART)):
+        wire.send(connection, {"part": wire.encode(part)})
+
+
+def _close_on_request(connection: socket.socket, tap: Capture) -> None:
+    """Any word, and silence for good, end the tap."""
+    try:
+        wire.receive(connection)
+    except (OSError, wire.FrameError) as error:
+        _LOG.info("capture ended: %s", error)
+    relay.close(tap)
+
+
+def listen(path: Path) -> socket.socket:
+    """A listening socket at ``path``, for root only. Raises RefusedError when an agent answers there already."""
+    if _answers(path):
+        raise RefusedError(f"{path}: another agent serves this socket")
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def main() -> int:
+    """Run the agent until it is told to stop; 1 with one line on standard error when it cannot begin."""
+    arguments = _arguments()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    try:
+        enter(arguments.namespace)
+        driver = LocalDriver()
+        listener = listen(arguments.socket)
+    except (DataplaneError, OSError) as error:
+        _LOG.error("cannot start: %s", error)
+        return 1
+    signal.signal(signal.SIGTERM, lambda *_: listener.shutdown(socket.SHUT_RDWR))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: an agent outlives the controller
+    _LOG.info("serving namespace %s on %s", arguments.namespace or "host", arguments.socket)
+    with listener:
+        Agent(driver, arguments.namespace or "host").serve(listener)
+    with suppress(OSError):
+        arguments.socket.unlink()
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="dataplane.agent", description="Kernel side of a service engine")
+    parser.add_argument("--namespace", default="", help="network namespace to enter; empty or 'host': stay")
+    parser.add_argument("--socket", type=Path, required=True, help="Unix socket to serve")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

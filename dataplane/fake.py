@@ -1,0 +1,221 @@
+"""A Driver in memory: carries out the same plans, refuses the same ones, and shows what a test puts into it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Interface
+from queue import Queue
+
+from dataplane.diff import Plan, Step, applied, diff
+from dataplane.driver import Capture
+from dataplane.errors import RefusedError, UnreachableError
+from dataplane.model import CaptureSpec, Interface, Packet, Row, SeState
+from dataplane.refusals import Surroundings, refusals
+from dataplane.ruleset import listener_conflicts, render
+
+
+@dataclass
+class FakeDriver:
+    """An engine with ``own_interfaces``.
+
+    ``kernel``: what the "kernel" holds, may be changed behind the driver's back; ``flow_rows``, ``counter_values``,
+    ``neighbour_rows``: what the readers say; ``failures``: operation -> exception it raises until removed;
+    ``reachable`` False: nothing answers; ``calls``: the operations asked for, in order; ``captures``: the taps started.
+    """
+
+    own_interfaces: list[Interface]
+    kernel: SeState = field(default_factory=SeState)
+    revision: int | None = None
+    flow_rows: list[Row] = field(default_factory=list)
+    counter_values: dict[str, tuple[int, int]] = field(default_factory=dict)
+    neighbour_rows: list[Row] = field(default_factory=list)
+    failures: dict[str, Exception] = field(default_factory=dict)
+    reachable: bool = True
+    calls: list[str] = field(default_factory=list)
+    captures: list[FakeCapture] = field(default_factory=list)
+    _held: SeState = field(default_factory=SeState)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def restart(self) -> None:
+        """What is left when the agent has died and started again: the kernel, and no knowledge of it."""
+        self.revision = None
+        self._held = SeState()
+
+    def interfaces(self) -> list[Interface]:
+        self._asked("interfaces")
+        return [replace(link, addresses=link.addresses + self._extra(link.name)) for link in self.own_interfaces]
+
+    def sync(self, state: SeState, revision: int) -> list[str]:
+        with self._lock:
+            self._asked("sync")
+            _refuse_bad_table(state)
+            changes = [_in_words(step) for step in diff(self.kernel, state)]
+            self.kernel = self._held = state
+            self.revision = revision
+            return changes
+
+    def check(self, plan: Plan) -> None:
+        with self._lock:
+            self._asked("check")
+            self._refuse(plan)
+
+    def apply(self, plan: Plan, base: int, revision: int) -> None:
+        with self._lock:
+            self._asked("apply")
+            if self.revision != base:
+                raise UnreachableError(f"out of sync: the engine holds revision {self.revision}, not {base}")
+            self._refuse(plan)
+            self.kernel = applied(self.kernel, plan)
+            self._held = applied(self._held, plan)
+            self.revision = revision
+
+    def _refuse(self, plan: Plan) -> None:
+        if self.revision is None:
+            raise UnreachableError("out of sync: the agent does not know yet what the engine should hold")
+        target = applied(self._held, plan)
+        found = refusals(plan, target, Surroundings(self.own_interfaces, frozenset(), frozenset(self._connected())))
+        if found:
+            raise RefusedError("; ".join(found))
+        _refuse_bad_table(target)
+
+    def drift(self) -> list[str]:
+        self._asked("drift")
+        if self.revision is None:
+            return ["the agent does not know yet what the engine should hold"]
+        return [_in_words(step) for step in diff(self.kernel, self._held)]
+
+    def flows(self, mark: int, mask: int) -> Iterator[Row]:
+        self._asked("flows")
+        return iter([row for row in self.flow_rows if row["mark"] & mask == mark])
+
+    def counters(self) -> dict[str, tuple[int, int]]:
+        self._asked("counters")
+        names = [f"service_{number}" for number in self.kernel.services]
+        names += [f"nat_{number}_{what}" for number in self.kernel.nat for what in ("evaluated", "hits")]
+        return {name: self.counter_values.get(name, (0, 0)) for name in names}
+
+    def listeners(self) -> list[Row]:
+        self._asked("listeners")
+        return [
+            {"ip": one.ip, "protocol": one.protocol, "first": one.first, "last": one.last, "service": service.id}
+            for service in self.kernel.services.values()
+            for one in service.listeners
+        ]
+
+    def routes(self) -> list[Row]:
+        self._asked("routes")
+        connected = [
+            _route_row(prefix, None, name, source, "kernel") for prefix, (name, source) in self._connected().items()
+        ]
+        return connected + [
+            _route_row(route.prefix, route.gateway, self._way(route.gateway, route.interface), None, "avish")
+            for route in self.kernel.routes.values()
+        ]
+
+    def _way(self, gateway: str, interface: str) -> str:
+        ways = (
+            link.name
+            for link in self.own_interfaces
+            if any(IPv4Interface(gateway).ip in IPv4Interface(own).network for own in link.addresses)
+        )
+        return interface or next(ways, "")
+
+    def neighbours(self) -> list[Row]:
+        self._asked("neighbours")
+        return list(self.neighbour_rows)
+
+    def addresses(self) -> list[Row]:
+        self._asked("addresses")
+        return [_address_row(own, link.name, own=False) for link in self.own_interfaces for own in link.addresses] + [
+            _address_row(f"{address.ip}/32", address.interface or "lo", own=True)
+            for address in self.kernel.addresses.values()
+        ]
+
+    def forwarding(self) -> bool:
+        self._asked("forwarding")
+        return bool(self.kernel.switches.get("routing"))
+
+    def capture(self, spec: CaptureSpec) -> Capture:
+        self._asked("capture")
+        tap = FakeCapture(spec)
+        self.captures.append(tap)
+        return tap
+
+    def _asked(self, operation: str) -> None:
+        self.calls.append(operation)
+        if not self.reachable:
+            raise UnreachableError("no agent answers")
+        if operation in self.failures:
+            raise self.failures[operation]
+
+    def _extra(self, interface: str) -> tuple[str, ...]:
+        return tuple(f"{one.ip}/32" for one in self.kernel.addresses.values() if one.interface == interface)
+
+    def _connected(self) -> dict[str, tuple[str, str]]:
+        """Network -> interface, address."""
+        pairs = [(link.name, IPv4Interface(own)) for link in self.own_interfaces for own in link.addresses]
+        return {str(own.network): (name, str(own.ip)) for name, own in pairs}
+
+
+class FakeCapture:
+    """A tap that gives what ``feed`` is given, until it is closed."""
+
+    def __init__(self, spec: CaptureSpec) -> None:
+        self.lost = 0
+        self.spec = spec
+        self.closed = False
+        self._queue: Queue[Packet | _End | None] = Queue()
+
+    def feed(self, packets: Iterable[Packet | None]) -> None:
+        """Let the tap see these packets; None is a lull."""
+        for packet in packets:
+            self._queue.put(packet)
+
+    def __iter__(self) -> Iterator[Packet | None]:
+        while not isinstance(entry := self._queue.get(), _End):
+            yield entry
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._queue.put(_End())
+
+
+class _End:
+    """The tap was closed."""
+
+
+def _refuse_bad_table(state: SeState) -> None:
+    """What nftables would refuse. Raises RefusedError."""
+    conflicts = listener_conflicts(state.services)
+    if conflicts:
+        raise RefusedError("; ".join(conflicts))
+    try:
+        render(state)
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
+
+
+def _in_words(step: Step) -> str:
+    """What a step from the kernel's state to the wanted one says about the kernel."""
+    if step.op == "drop":
+        return f"{step.table} {step.key} does not belong here"
+    return f"{step.table} {step.key} {'is missing' if step.old is None else 'differs'}"
+
+
+def _route_row(prefix: str, gateway: str | None, interface: str, source: str | None, protocol: str) -> Row:
+    return {
+        "prefix": prefix,
+        "gateway": gateway,
+        "interface": interface,
+        "source": source,
+        "protocol": protocol,
+        "metric": 0,
+    }
+
+
+def _address_row(address: str, interface: str, *, own: bool) -> Row:
+    ip, length = address.split("/")
+    return {"ip": ip, "prefixlen": int(length), "interface": interface, "own": own}

@@ -1,0 +1,42 @@
+"""Sets of IPv4 addresses as merged intervals, written the way nft lists them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, summarize_address_range
+
+Interval = tuple[int, int]
+"""First and last address, inclusive."""
+
+EVERYTHING: Interval = (0, 2**32 - 1)
+
+
+def interval(element: str) -> Interval:
+    """The addresses of "a", "p/len" or "a-b". Raises ValueError."""
+    if "-" in element:
+        first, last = (int(IPv4Address(end.strip())) for end in element.split("-", 1))
+        if first > last:
+            raise ValueError(f"{element}: the range ends before it begins")
+        return first, last
+    network = IPv4Network(element, strict=False)
+    return int(network.network_address), int(network.broadcast_address)
+
+
+def merged(elements: Iterable[str]) -> list[Interval]:
+    """The addresses of all ``elements``: sorted, neither overlapping nor adjacent. Raises ValueError."""
+    result: list[Interval] = []
+    for first, last in sorted(interval(element) for element in elements):
+        if result and first <= result[-1][1] + 1:
+            result[-1] = (result[-1][0], max(last, result[-1][1]))
+        else:
+            result.append((first, last))
+    return result
+
+
+def text(addresses: Interval) -> str:
+    """An interval as an address, a prefix where it is one, else a range."""
+    first, last = (IPv4Address(end) for end in addresses)
+    if first == last:
+        return str(first)
+    networks = list(summarize_address_range(first, last))
+    return str(networks[0]) if len(networks) == 1 else f"{first}-{last}"

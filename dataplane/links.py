@@ -1,0 +1,242 @@
+"""Addresses, routes, interfaces and neighbours of the current namespace. Ours carry the protocol number OWN."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from dataplane.diff import Step
+from dataplane.errors import RefusedError
+from dataplane.model import Address, Interface, Route, Row
+
+OWN = 201
+LOOPBACK = "lo"
+_SCOPE_HOST = 254  # answers, but is never chosen as a source address
+_MAIN_TABLE = 254
+_UNICAST = 1
+_ROUTE_PROTOCOLS = {2: "kernel", 3: "boot", 4: "static", OWN: "avish"}
+_NEIGHBOUR_STATES = {
+    0x01: "INCOMPLETE", 0x02: "REACHABLE", 0x04: "STALE", 0x08: "DELAY", 0x10: "PROBE", 0x20: "FAILED",
+    0x80: "PERMANENT",
+}  # fmt: skip
+_UP = 0x1
+_ALREADY_GONE = (errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENODEV)
+_BROADCAST = b"\xff" * 6
+_ETHERTYPE_ARP = 0x0806
+_ARP_REQUEST, _ARP_REPLY = 1, 2
+
+
+def perform(step: Step) -> None:
+    """Carry out a step of the tables "addresses" or "routes". Raises RefusedError; what is gone already is dropped."""
+    with IPRoute() as kernel, _in_words(step):
+        if step.table == "addresses":
+            _perform_address(kernel, step)
+        else:
+            _perform_route(kernel, step)
+
+
+def _perform_address(kernel: Any, step: Step) -> None:
+    if step.op == "drop":
+        _remove_address(kernel, step.old)
+        return
+    if step.old is not None and step.old.interface == step.new.interface:
+        return  # only its kind changed, which the kernel does not know
+    _add_address(kernel, step.new)
+    if step.old is not None:
+        _remove_address(kernel, step.old)
+
+
+def _add_address(kernel: Any, address: Address) -> None:
+    kernel.addr("add", index=_index(address.interface), address=address.ip, prefixlen=32, scope=_SCOPE_HOST, proto=OWN)
+    if address.interface:
+        announce(kernel, address.interface, address.ip)
+
+
+def _remove_address(kernel: Any, address: Address) -> None:
+    try:
+        kernel.addr("del", index=_index(address.interface), address=address.ip, prefixlen=32)
+    except (NetlinkError, OSError) as error:
+        if _number(error) not in _ALREADY_GONE:
+            raise
+
+
+def _perform_route(kernel: Any, step: Step) -> None:
+    if step.op == "put":
+        kernel.route("add" if step.old is None else "replace", **_route(step.new))
+        return
+    try:
+        kernel.route("del", **_route(step.old))
+    except (NetlinkError, OSError) as error:
+        if _number(error) not in _ALREADY_GONE:
+            raise
+
+
+def _route(route: Route) -> dict[str, Any]:
+    found = {"dst": route.prefix, "gateway": route.gateway, "proto": OWN, "table": _MAIN_TABLE}
+    return {**found, "oif": _index(route.interface)} if route.interface else found
+
+
+def _index(interface: str) -> int:
+    return socket.if_nametoindex(interface or LOOPBACK)
+
+
+def _number(error: NetlinkError | OSError) -> int | None:
+    return error.code if isinstance(error, NetlinkError) else error.errno
+
+
+@contextmanager
+def _in_words(step: Step) -> Iterator[None]:
+    try:
+        yield
+    except (NetlinkError, OSError) as error:
+        number = _number(error)
+        reason = os.strerror(number) if number else str(error)
+        raise RefusedError(f"{describe(step)}: {reason}") from error
+
+
+def describe(step: Step) -> str:
+    """A step in words: "route 10.0.0.0/24 via 10.1.0.1 cannot be set"."""
+    value = step.new if step.op == "put" else step.old
+    verb = "set" if step.op == "put" else "removed"
+    return f"{name_of(value)} cannot be {verb}"
+
+
+def name_of(value: Address | Route) -> str:
+    """An address or route in words."""
+    if isinstance(value, Address):
+        return f"address {value.ip} on {value.interface or LOOPBACK}"
+    return f"route {value.prefix} via {value.gateway}" + (f" on {value.interface}" if value.interface else "")
+
+
+def announce(kernel: Any, interface: str, ip: str) -> None:
+    """Tell the neighbours that ``ip`` is here (gratuitous ARP, request and reply), unless the link is down."""
+    link = kernel.get_links(ifname=interface)[0]
+    mac = bytes.fromhex((link.get_attr("IFLA_ADDRESS") or "").replace(":", ""))
+    if len(mac) != 6 or not link["flags"] & _UP:
+        return
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as packets:
+        packets.bind((interface, _ETHERTYPE_ARP))
+        for operation in (_ARP_REQUEST, _ARP_REPLY):
+            packets.send(gratuitous_arp(mac, ip, operation))
+
+
+def gratuitous_arp(mac: bytes, ip: str, operation: int) -> bytes:
+    """The Ethernet frame in which ``ip`` announces itself to everybody."""
+    address = IPv4Address(ip).packed
+    header = _BROADCAST + mac + _ETHERTYPE_ARP.to_bytes(2, "big")
+    kinds = b"\x00\x01\x08\x00\x06\x04" + operation.to_bytes(2, "big")
+    return header + kinds + mac + address + _BROADCAST + address
+
+
+def interfaces() -> list[Interface]:
+    """The interfaces, loopback left out, with all their IPv4 addresses."""
+    with IPRoute() as kernel:
+        links = list(kernel.get_links())
+        addresses = list(kernel.get_addr(family=socket.AF_INET))
+    return [
+        Interface(
+            name=link.get_attr("IFLA_IFNAME"),
+            index=link["index"],
+            mac=link.get_attr("IFLA_ADDRESS") or "",
+            mtu=link.get_attr("IFLA_MTU"),
+            up=bool(link["flags"] & _UP),
+            addresses=tuple(f"{_ip(a)}/{a['prefixlen']}" for a in addresses if a["index"] == link["index"]),
+        )
+        for link in links
+        if link.get_attr("IFLA_IFNAME") != LOOPBACK
+    ]
+
+
+def _ip(address: Any) -> str:
+    return str(address.get_attr("IFA_LOCAL") or address.get_attr("IFA_ADDRESS"))
+
+
+def address_rows() -> list[Row]:
+    """The IPv4 addresses, as ``dataplane.driver.Driver.addresses`` describes them."""
+    with IPRoute() as kernel:
+        names = _names(kernel)
+        return [
+            {
+                "ip": _ip(address),
+                "prefixlen": address["prefixlen"],
+                "interface": names.get(address["index"], ""),
+                "own": _is_own(address),
+            }
+            for address in kernel.get_addr(family=socket.AF_INET)
+        ]
+
+
+def _is_own(address: Any) -> bool:
+    """Kernels before 5.18 do not keep the protocol of an address: there the unusual scope tells."""
+    protocol = address.get_attr("IFA_PROTO")
+    if protocol is not None:
+        return bool(protocol == OWN)
+    alone = address["prefixlen"] == 32 and address["scope"] == _SCOPE_HOST
+    return alone and not IPv4Address(_ip(address)).is_loopback
+
+
+def _names(kernel: Any) -> dict[int, str]:
+    return {link["index"]: link.get_attr("IFLA_IFNAME") for link in kernel.get_links()}
+
+
+def own_addresses() -> list[Address]:
+    """What we have put on the interfaces; the kernel does not know of which kind an address is: all are "vip"."""
+    return [
+        Address(row["ip"], "" if row["interface"] == LOOPBACK else row["interface"], "vip")
+        for row in address_rows()
+        if row["own"]
+    ]
+
+
+def own_routes() -> list[Route]:
+    """Our static routes, with the interface the kernel uses."""
+    return [
+        Route(row["prefix"], row["gateway"] or "", row["interface"])
+        for row in route_rows()
+        if row["protocol"] == _ROUTE_PROTOCOLS[OWN]
+    ]
+
+
+def route_rows() -> list[Row]:
+    """The main routing table, as ``dataplane.driver.Driver.routes`` describes it; several next hops: a row each."""
+    with IPRoute() as kernel:
+        names = _names(kernel)
+        routes = list(kernel.get_routes(family=socket.AF_INET, table=_MAIN_TABLE))
+    return [row for route in routes if route["type"] == _UNICAST for row in _route_rows(route, names)]
+
+
+def _route_rows(route: Any, names: dict[int, str]) -> Iterator[Row]:
+    number = route["proto"]
+    for hop in route.get_attr("RTA_MULTIPATH") or [route]:
+        yield {
+            "prefix": str(IPv4Network((route.get_attr("RTA_DST") or 0, route["dst_len"]))),
+            "gateway": hop.get_attr("RTA_GATEWAY"),
+            "interface": names.get(hop.get_attr("RTA_OIF") if hop is route else hop["oif"], ""),
+            "source": route.get_attr("RTA_PREFSRC"),
+            "protocol": _ROUTE_PROTOCOLS.get(number, str(number)),
+            "metric": route.get_attr("RTA_PRIORITY") or 0,
+        }
+
+
+def neighbour_rows() -> list[Row]:
+    """The ARP table, as ``dataplane.driver.Driver.neighbours`` describes it."""
+    with IPRoute() as kernel:
+        names = _names(kernel)
+        return [
+            {
+                "ip": entry.get_attr("NDA_DST"),
+                "mac": entry.get_attr("NDA_LLADDR"),
+                "interface": names.get(entry["ifindex"], ""),
+                "state": _NEIGHBOUR_STATES[entry["state"]],
+            }
+            for entry in kernel.get_neighbours(family=socket.AF_INET)
+            if entry["state"] in _NEIGHBOUR_STATES
+        ]

@@ -1,0 +1,259 @@
+"""The Driver on the kernel of the network namespace that the process is in."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+
+from dataplane import capture, conntrack, counters, links, nft, nftrun, ruleset, sysctl
+from dataplane.diff import Plan, Step, applied, reverse
+from dataplane.driver import Capture
+from dataplane.errors import RefusedError, UnreachableError
+from dataplane.model import CaptureSpec, Interface, Row, SeState
+from dataplane.refusals import Surroundings, refusals
+
+_LOG = logging.getLogger(__name__)
+_LINK_TABLES = ("addresses", "routes")
+
+
+class LocalDriver:
+    """See ``dataplane.driver.Driver``. Changes exclude each other, reads never wait for them.
+
+    What was applied last is kept in memory only: after a restart the first ``sync`` compares with the kernel.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: tuple[SeState, int] | None = None
+        sysctl.prepare()
+        capture.clean_stale()
+
+    @property
+    def revision(self) -> int | None:
+        """The revision that the kernel holds; None before the first sync."""
+        held = self._held
+        return None if held is None else held[1]
+
+    def sync(self, state: SeState, revision: int) -> list[str]:
+        """Goes as far as it can: what the kernel refuses is told at the end (RefusedError), all else is in place."""
+        with self._lock:
+            self._held = None
+            steps = link_plan(state)
+            changes = [_in_words(step) for step in steps]
+            refused = _attempt([step for step in steps if step.op == "put"])
+            changes += _sync_table(state)
+            if not sysctl.forwards():
+                changes.append("forwarding was off")
+            sysctl.prepare()
+            sysctl.write(sysctl.FORWARD, "1")  # after the table, whose policy drops what is not ours
+            refused += _attempt([step for step in steps if step.op == "drop"])
+            if refused:
+                raise RefusedError("; ".join(refused))
+            self._held = (state, revision)
+            return changes
+
+    def check(self, plan: Plan) -> None:
+        with self._lock:
+            state, _ = self._known()
+            target = applied(state, plan)
+            found = refusals(plan, target, surroundings())
+            if found:
+                raise RefusedError("; ".join(found))
+            commands = _commands(state, target, plan)
+            if commands:
+                self._run(nftrun.check, commands, state, target)
+
+    def apply(self, plan: Plan, base: int, revision: int) -> None:
+        with self._lock:
+            state, held = self._known()
+            if held != base:
+                raise UnreachableError(f"out of sync: the engine holds revision {held}, not {base}")
+            target = applied(state, plan)
+            self._carry_out(plan, state, target)
+            self._held = (target, revision)
+
+    def _known(self) -> tuple[SeState, int]:
+        if self._held is None:
+            raise UnreachableError("out of sync: the agent does not know yet what the engine should hold")
+        return self._held
+
+    def _carry_out(self, plan: Plan, state: SeState, target: SeState) -> None:
+        """Links before, one nftables transaction, links after; all of it or nothing. Raises RefusedError."""
+        done: list[Step] = []
+        commands = _commands(state, target, plan)
+        loaded = False
+        try:
+            for step in _link_steps(plan, "put"):
+                links.perform(step)
+                done.append(step)
+            if commands:
+                self._run(nftrun.load, commands, state, target)
+                loaded = True
+            for step in _link_steps(plan, "drop"):
+                links.perform(step)
+                done.append(step)
+        except (RefusedError, UnreachableError):
+            self._take_back(tuple(done), plan, (target, state), loaded=loaded)
+            raise
+
+    def _take_back(self, done: Plan, plan: Plan, back: tuple[SeState, SeState], *, loaded: bool) -> None:
+        """Undo the steps that were done; if that fails too, the next sync has to find out what is there."""
+        try:
+            undo = reverse(done)
+            for step in _link_steps(undo, "put"):
+                links.perform(step)
+            if loaded:
+                nftrun.load(_commands(*back, reverse(plan)))
+            for step in _link_steps(undo, "drop"):
+                links.perform(step)
+        except RefusedError:
+            self._held = None
+            _LOG.exception("a refused change could not be taken back; the engine is out of sync")
+
+    def _run(self, program: Callable[[str], None], commands: str, state: SeState, target: SeState) -> None:
+        """Run nft; a refusal is explained. Raises RefusedError, or UnreachableError when others changed the table."""
+        try:
+            program(commands)
+        except RefusedError as error:
+            conflicts = ruleset.listener_conflicts(target.services)
+            if conflicts:
+                raise RefusedError("; ".join(conflicts)) from error
+            _, found = _compare(state)
+            if found:
+                self._held = None
+                raise UnreachableError(f"out of sync: {found[0]} ({len(found)} differences)") from error
+            raise
+
+    def drift(self) -> list[str]:
+        held = self._held
+        if held is None:
+            return ["the agent does not know yet what the engine should hold"]
+        state, _ = held
+        found = [_in_words(step) for step in link_plan(state)] + _compare(state)[1]
+        return found if sysctl.forwards() else [*found, "forwarding is off"]
+
+    def interfaces(self) -> list[Interface]:
+        return links.interfaces()
+
+    def flows(self, mark: int, mask: int) -> Iterator[Row]:
+        return conntrack.flows(mark, mask)
+
+    def counters(self) -> dict[str, tuple[int, int]]:
+        return counters.counters()
+
+    def listeners(self) -> list[Row]:
+        return counters.listeners()
+
+    def routes(self) -> list[Row]:
+        return links.route_rows()
+
+    def neighbours(self) -> list[Row]:
+        return links.neighbour_rows()
+
+    def addresses(self) -> list[Row]:
+        return links.address_rows()
+
+    def forwarding(self) -> bool:
+        listing = nftrun.chain_listing("forward")
+        return sysctl.forwards() and listing is not None and "\t\taccept\n" in listing
+
+    def capture(self, spec: CaptureSpec) -> Capture:
+        return capture.KernelCapture(spec)
+
+
+def surroundings() -> Surroundings:
+    """What the namespace holds besides ours."""
+    return Surroundings(
+        links.interfaces(),
+        frozenset(row["ip"] for row in links.address_rows() if row["own"]),
+        frozenset(row["prefix"] for row in links.route_rows() if row["protocol"] != "avish" and not row["metric"]),
+    )
+
+
+def link_plan(wanted: SeState) -> Plan:
+    """The steps from the kernel's addresses and routes of ours to those of ``wanted``."""
+    steps: list[Step] = []
+    addresses = {(address.ip, address.interface): address for address in links.own_addresses()}
+    missing = [value for value in wanted.addresses.values() if not addresses.pop((value.ip, value.interface), None)]
+    steps += [Step("put", "addresses", value.ip, None, value) for value in missing]
+    steps += [Step("drop", "addresses", value.ip, value, None) for value in addresses.values()]
+    routes = {route.prefix: route for route in links.own_routes()}
+    for value in wanted.routes.values():
+        found = routes.pop(value.prefix, None)
+        if found is None or found.gateway != value.gateway or value.interface not in ("", found.interface):
+            steps.append(Step("put", "routes", value.prefix, found, value))
+    steps += [Step("drop", "routes", value.prefix, value, None) for value in routes.values()]
+    return tuple(sorted(steps, key=lambda step: step.rank))
+
+
+def _in_words(step: Step) -> str:
+    """What a step of ``link_plan`` says about the kernel."""
+    if step.op == "drop":
+        return f"{links.name_of(step.old)} does not belong here"
+    return f"{links.name_of(step.new)} is missing"
+
+
+def _attempt(steps: list[Step]) -> list[str]:
+    """Carry out what can be; gives the refusals."""
+    refused = []
+    for step in steps:
+        try:
+            links.perform(step)
+        except RefusedError as error:
+            refused.append(str(error))
+    return refused
+
+
+def _link_steps(plan: Plan, op: str) -> list[Step]:
+    return [step for step in plan if step.op == op and step.table in _LINK_TABLES]
+
+
+def _commands(old: SeState, new: SeState, plan: Plan) -> str:
+    """The nft commands of a plan; "" if it has none. Raises RefusedError."""
+    if not any(step.table in ruleset.KERNEL_TABLES for step in plan):
+        return ""
+    try:
+        return nft.transition(*ruleset.touched(old, new, plan))
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
+
+
+def _wanted_table(state: SeState) -> nft.Table:
+    try:
+        return ruleset.render(state)
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
+
+
+def _found_table() -> nft.Table | None:
+    """The kernel's table; None when there is none. Raises ValueError when it holds what we never write."""
+    listing = nftrun.listing()
+    return None if listing is None else nft.parse(listing)
+
+
+def _compare(state: SeState) -> tuple[nft.Table | None, list[str]]:
+    """The kernel's table, None when it is not there or not as we write it, and how it differs from ``state``."""
+    try:
+        found = _found_table()
+    except ValueError as error:
+        return None, [f"nftables table {nft.TABLE} is not as we write it: {error}"]
+    if found is None:
+        return None, [f"nftables table {nft.TABLE} is missing"]
+    return found, nft.differences(_wanted_table(state), found)
+
+
+def _sync_table(state: SeState) -> list[str]:
+    """Bring the table to ``state``, keeping counters where that is possible. Raises RefusedError."""
+    found, changes = _compare(state)
+    if found is not None and not changes:
+        return []
+    wanted = _wanted_table(state)
+    if found is not None:
+        try:
+            nftrun.load(nft.transition(found, wanted))
+            return changes
+        except (nft.UnbridgeableError, RefusedError):
+            _LOG.warning("the nftables table cannot be mended and is replaced; its counters start again")
+    nftrun.load(nft.replacement(wanted))
+    return changes

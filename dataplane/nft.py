@@ -1,0 +1,219 @@
+"""An nftables table as a value: parsed from a listing, compared, and the commands that lead from one to another. Pure.
+
+All text is in the form of ``nft -s -nn list table``, so that what was loaded and what is listed compare equal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+TABLE = "avish"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """``hook``: the line that makes it a base chain, else ""."""
+
+    rules: tuple[str, ...]
+    hook: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ElementSet:
+    """A set or map; ``elements`` from key to data, which is "" in a set."""
+
+    kind: Literal["set", "map"]
+    type: str
+    flags: str = ""
+    elements: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A whole table, or the part of one that a change is about."""
+
+    counters: frozenset[str] = frozenset()
+    sets: Mapping[str, ElementSet] = field(default_factory=dict)
+    chains: Mapping[str, Chain] = field(default_factory=dict)
+
+
+class UnbridgeableError(ValueError):
+    """Two tables so different that only replacing leads from one to the other."""
+
+
+def replacement(new: Table) -> str:
+    """The commands that put ``new`` in the place of whatever is there; counters start again."""
+    return f"add table ip {TABLE}\ndelete table ip {TABLE}\n{_block(new)}"
+
+
+def transition(old: Table, new: Table) -> str:
+    """The commands from ``old`` to ``new``, to be run as one transaction; "" when nothing differs.
+
+    Counters that both have keep their values. Raises UnbridgeableError when a set or base chain changed its nature.
+    """
+    _require_bridge(old, new)
+    lines = [*_element_deletions(old, new), *_chain_deletions(old, new), *_object_deletions(old, new)]
+    added = _additions(old, new)
+    if added != Table():
+        lines.append(_block(added))
+    return "\n".join(lines)
+
+
+def _require_bridge(old: Table, new: Table) -> None:
+    for name in old.sets.keys() & new.sets.keys():
+        a, b = old.sets[name], new.sets[name]
+        if (a.kind, a.type, a.flags) != (b.kind, b.type, b.flags):
+            raise UnbridgeableError(f"{b.kind} {name} has another type")
+    for name in old.chains.keys() & new.chains.keys():
+        if old.chains[name].hook != new.chains[name].hook:
+            raise UnbridgeableError(f"chain {name} has another hook")
+
+
+def _element_deletions(old: Table, new: Table) -> Iterator[str]:
+    for name, was in old.sets.items():
+        wanted = new.sets[name].elements if name in new.sets else {}
+        gone = [_element(key, data) for key, data in was.elements.items() if wanted.get(key) != data]
+        if gone:
+            yield f"delete element ip {TABLE} {name} {{ {', '.join(gone)} }}"
+
+
+def _chain_deletions(old: Table, new: Table) -> Iterator[str]:
+    changed = [name for name, chain in old.chains.items() if chain != new.chains.get(name)]
+    yield from (f"flush chain ip {TABLE} {name}" for name in changed)
+    yield from (f"delete chain ip {TABLE} {name}" for name in changed if name not in new.chains)
+
+
+def _object_deletions(old: Table, new: Table) -> Iterator[str]:
+    for name, was in old.sets.items():
+        if name not in new.sets:
+            yield f"delete {was.kind} ip {TABLE} {name}"
+    yield from (f"delete counter ip {TABLE} {name}" for name in sorted(old.counters - new.counters))
+
+
+def _additions(old: Table, new: Table) -> Table:
+    sets = {}
+    for name, wanted in new.sets.items():
+        was = old.sets[name].elements if name in old.sets else {}
+        fresh = {key: data for key, data in wanted.elements.items() if was.get(key) != data}
+        if fresh or name not in old.sets:
+            sets[name] = ElementSet(wanted.kind, wanted.type, wanted.flags, fresh)
+    chains = {name: chain for name, chain in new.chains.items() if chain != old.chains.get(name)}
+    return Table(new.counters - old.counters, sets, chains)
+
+
+def _block(table: Table) -> str:
+    lines = [f"table ip {TABLE} {{"]
+    lines += [f"counter {name} {{ }}" for name in sorted(table.counters)]
+    for name, wanted in table.sets.items():
+        lines += [f"{wanted.kind} {name} {{", f"type {wanted.type};"]
+        if wanted.flags:
+            lines.append(f"flags {wanted.flags};")
+        if wanted.elements:
+            lines.append(f"elements = {{ {', '.join(_element(*pair) for pair in wanted.elements.items())} }}")
+        lines.append("}")
+    for name, chain in table.chains.items():
+        lines += [f"chain {name} {{", *([chain.hook] if chain.hook else []), *chain.rules, "}"]
+    return "\n".join([*lines, "}", ""])
+
+
+def _element(key: str, data: str) -> str:
+    return f"{key} : {data}" if data else key
+
+
+def differences(wanted: Table, found: Table) -> list[str]:
+    """How ``found`` differs, in words, one line per object; empty when it does not."""
+    return [
+        *_named("counter", wanted.counters, found.counters),
+        *_named("table of elements", wanted.sets.keys(), found.sets.keys()),
+        *_named("chain", wanted.chains.keys(), found.chains.keys()),
+        *_set_differences(wanted, found),
+        *(
+            f"nftables chain {name} has other rules"
+            for name in sorted(wanted.chains.keys() & found.chains.keys())
+            if wanted.chains[name] != found.chains[name]
+        ),
+    ]
+
+
+def _named(kind: str, wanted: Iterable[str], found: Iterable[str]) -> Iterator[str]:
+    have, want = set(found), set(wanted)
+    yield from (f"nftables {kind} {name} is missing" for name in sorted(want - have))
+    yield from (f"nftables {kind} {name} does not belong here" for name in sorted(have - want))
+
+
+def _set_differences(wanted: Table, found: Table) -> Iterator[str]:
+    for name in sorted(wanted.sets.keys() & found.sets.keys()):
+        want, have = wanted.sets[name], found.sets[name]
+        if (want.kind, want.type, want.flags) != (have.kind, have.type, have.flags):
+            yield f"nftables {want.kind} {name} has another type"
+        for key, data in want.elements.items():
+            if have.elements.get(key) != data:
+                yield f"nftables {want.kind} {name}: {_element(key, data)} is missing"
+        for key, data in have.elements.items():
+            if want.elements.get(key) != data:
+                yield f"nftables {want.kind} {name}: {_element(key, data)} does not belong here"
+
+
+_OPENING = re.compile(r"(counter|set|map|chain) (\S+) \{")
+
+
+def parse(listing: str) -> Table:
+    """The table of a listing. Raises ValueError for what this module never writes: such a table is to be replaced."""
+    lines = iter([line.strip() for line in listing.splitlines() if line.strip()])
+    if next(lines, "") != f"table ip {TABLE} {{":
+        raise ValueError("not the listing of our table")
+    counters: set[str] = set()
+    sets: dict[str, ElementSet] = {}
+    chains: dict[str, Chain] = {}
+    for line in lines:
+        if line == "}":
+            return Table(frozenset(counters), sets, chains)
+        opening = _OPENING.fullmatch(line)
+        if opening is None:
+            raise ValueError(f"unknown object: {line}")
+        kind, name = opening.groups()
+        body = list(_body(lines))
+        if kind == "counter":
+            counters.add(name)
+        elif kind == "chain":
+            chains[name] = _parse_chain(body)
+        else:
+            sets[name] = _parse_set(kind, body)
+    raise ValueError("the listing has no end")
+
+
+def _body(lines: Iterator[str]) -> Iterator[str]:
+    for line in lines:
+        if line == "}":
+            return
+        yield line
+    raise ValueError("an object has no end")
+
+
+def _parse_chain(body: list[str]) -> Chain:
+    hook = body[0] if body and body[0].startswith("type ") else ""
+    return Chain(tuple(body[1:] if hook else body), hook)
+
+
+def _parse_set(kind: str, body: list[str]) -> ElementSet:
+    words = {"type": "", "flags": ""}
+    elements: dict[str, str] = {}
+    for number, line in enumerate(body):
+        if line.startswith("elements = "):
+            elements = _parse_elements(" ".join(body[number:]))
+            break
+        word, _, value = line.partition(" ")
+        if word not in words:
+            raise ValueError(f"unknown property of a {kind}: {line}")
+        words[word] = value
+    return ElementSet("map" if kind == "map" else "set", words["type"], words["flags"], elements)
+
+
+def _parse_elements(text: str) -> dict[str, str]:
+    if not text.endswith("}"):
+        raise ValueError("unknown property behind the elements of a set")
+    pairs = (element.partition(" : ") for element in text[len("elements = {") : -1].split(","))
+    return {key.strip(): data.strip() for key, _, data in pairs}

@@ -1,0 +1,48 @@
+"""Kernel settings of the current network namespace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dataplane.errors import RefusedError
+
+_ROOT = Path("/proc/sys")
+FORWARD = "net/ipv4/ip_forward"
+_SETTINGS = {
+    "net/netfilter/nf_conntrack_acct": "1",
+    "net/netfilter/nf_conntrack_timestamp": "1",
+    "net/netfilter/nf_conntrack_tcp_be_liberal": "1",
+}
+_PER_INTERFACE = {"rp_filter": "0", "send_redirects": "0"}
+
+
+def read(name: str) -> str:
+    """The value of "net/ipv4/ip_forward" and the like. Raises OSError."""
+    return (_ROOT / name).read_text().strip()
+
+
+def write(name: str, value: str) -> None:
+    """Set ``name``, unless it has that value. Raises RefusedError."""
+    try:
+        if read(name) != value:
+            (_ROOT / name).write_text(value)
+    except OSError as error:
+        raise RefusedError(f"the kernel setting {name} cannot be set: {error.strerror}") from error
+
+
+def prepare() -> None:
+    """What an engine needs besides forwarding: accounting, asymmetric paths, no redirects. Raises RefusedError.
+
+    Accounting counts only connections that begin after it was switched on. Interfaces that come later inherit the
+    defaults.
+    """
+    for name, value in _SETTINGS.items():
+        write(name, value)
+    for interface in sorted(path.name for path in (_ROOT / "net/ipv4/conf").iterdir()):
+        for name, value in _PER_INTERFACE.items():
+            write(f"net/ipv4/conf/{interface}/{name}", value)
+
+
+def forwards() -> bool:
+    """Whether the kernel passes packets on at all."""
+    return read(FORWARD) == "1"

@@ -1,0 +1,141 @@
+"""The protocol between controller and agent: frames of JSON over a stream socket, and how our values travel in it.
+
+A frame is four bytes of length, high byte first, and a JSON document. A request is {"op": name, "args": [...]}; the
+answer {"ok": value}, or {"error": kind, "text": ...}. Streams answer with any number of {"part": ...} before.
+Values of the model are objects with the key TAG: {"~": class, "v": [fields]}, {"~": "map", "v": [[key, value], ...]}
+for mappings whose keys are not all text, {"~": "bytes", "v": base64}. Sequences arrive as tuples.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+from dataclasses import fields
+from typing import Any
+
+from dataplane import model
+from dataplane.diff import Step
+from dataplane.errors import RefusedError, UnreachableError
+
+VERSION = 1
+TAG = "~"
+MAX_FRAME = 1 << 28
+"""Bytes; more is taken for garbage. 10,000 services with 64 slots each are some 30 MB."""
+
+CLASSES: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        model.Address, model.Route, model.Listener, model.Service, model.AddressMatch, model.PortMatch,
+        model.ProtocolMatch, model.NatRule, model.SeState, model.Interface, model.CaptureSpec, model.Packet, Step,
+    )
+}  # fmt: skip
+_FIELDS = {kind: tuple(part.name for part in fields(kind)) for kind in CLASSES.values()}
+_ERRORS: dict[str, type[RefusedError | UnreachableError]] = {
+    "refused": RefusedError,
+    "unreachable": UnreachableError,
+}
+
+
+class FrameError(ValueError):
+    """A frame that is not one: too long, not JSON, or not an object."""
+
+
+def encode(value: Any) -> Any:
+    """A value of the model as JSON data. Raises TypeError for what cannot travel."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, tuple | list):
+        return [encode(item) for item in value]
+    names = _FIELDS.get(type(value))
+    if names is not None:
+        return {TAG: type(value).__name__, "v": [encode(getattr(value, name)) for name in names]}
+    if isinstance(value, bytes):
+        return {TAG: "bytes", "v": base64.b64encode(value).decode()}
+    if isinstance(value, dict):
+        if all(isinstance(key, str) and key != TAG for key in value):
+            return {key: encode(item) for key, item in value.items()}
+        return {TAG: "map", "v": [[encode(key), encode(item)] for key, item in value.items()]}
+    raise TypeError(f"{type(value).__name__} does not travel")
+
+
+def decode(data: Any) -> Any:
+    """The value that ``encode`` made ``data`` of. Raises FrameError."""
+    if isinstance(data, list):
+        return tuple([decode(item) for item in data])
+    if not isinstance(data, dict):
+        return data
+    if TAG not in data:
+        return {key: decode(item) for key, item in data.items()}
+    try:
+        return _decode_tagged(data[TAG], data["v"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FrameError(f"a value cannot be read: {error}") from error
+
+
+def _decode_tagged(tag: str, data: Any) -> Any:
+    if tag == "bytes":
+        return base64.b64decode(data)
+    if tag == "map":
+        return {decode(key): decode(item) for key, item in data}
+    return CLASSES[tag](*[decode(item) for item in data])
+
+
+def send(connection: socket.socket, document: dict[str, Any]) -> None:
+    """Send one frame. Raises OSError."""
+    data = json.dumps(document, separators=(",", ":")).encode()
+    connection.sendall(len(data).to_bytes(4, "big") + data)
+
+
+def receive(connection: socket.socket) -> dict[str, Any] | None:
+    """The next frame; None when the other side is done. Raises OSError, FrameError: then the stream is useless."""
+    header = _exactly(connection, 4)
+    if header is None:
+        return None
+    length = int.from_bytes(header, "big")
+    if length > MAX_FRAME:
+        raise FrameError(f"a frame of {length} bytes")
+    data = _exactly(connection, length)
+    if data is None:
+        raise FrameError("a frame has no end")
+    return _document(data)
+
+
+def _exactly(connection: socket.socket, length: int) -> bytes | None:
+    """None when the other side closed before the first byte."""
+    data = bytearray()
+    while len(data) < length:
+        piece = connection.recv(min(length - len(data), 1 << 20))
+        if not piece and not data:
+            return None
+        if not piece:
+            raise FrameError("a frame has no end")
+        data += piece
+    return bytes(data)
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise FrameError("not a JSON object")
+    return document
+
+
+def error_document(error: Exception) -> dict[str, Any]:
+    """An exception as an answer; what is not one of the dataplane's errors is a bug and says so."""
+    for name, kind in _ERRORS.items():
+        if isinstance(error, kind):
+            return {"error": name, "text": str(error)}
+    return {"error": "bug", "text": f"{type(error).__name__}: {error}"}
+
+
+def raise_error(document: dict[str, Any]) -> None:
+    """Raise what an answer says went wrong; a bug of the agent is a RefusedError here."""
+    if "error" not in document:
+        return
+    text = str(document.get("text", ""))
+    kind = _ERRORS.get(str(document["error"]))
+    raise kind(text) if kind else RefusedError(f"the agent failed: {text}")

@@ -1,0 +1,171 @@
+"""A whole controller on engines in memory: requests go in at Api.handle, answers and kernel states come out."""
+
+from __future__ import annotations
+
+import queue
+from pathlib import Path
+
+import pytest
+import yaml
+
+from avish.api.request import Request
+from avish.controller.engines import Engine
+from avish.server.daemon import build
+from avish.server.home import EngineSpec, Home
+from dataplane.errors import RefusedError, UnreachableError
+from dataplane.fake import FakeDriver
+from dataplane.model import Interface
+
+CONFIGS = Path(__file__).parents[3] / "fixtures" / "configs"
+
+
+def ports(number):
+    """The interfaces of the founding lab's engine."""
+    return [
+        Interface("eth1", 2, f"02:00:00:00:01:0{number}", 1500, True, (f"10.10.10.1{number}/24",)),
+        Interface("eth2", 3, f"02:00:00:00:02:0{number}", 1500, True, (f"10.10.40.1{number}/24",)),
+    ]
+
+
+class Tap:
+    """A capture that sees what is ``fed``."""
+
+    def __init__(self):
+        self.lost = 0
+        self.fed = queue.Queue()
+
+    def __iter__(self):
+        yield from iter(self.fed.get, None)
+
+    def close(self):
+        self.fed.put(None)
+
+
+class Moody:
+    """A driver that refuses or does not answer when told to. ``calls``: what was asked of it that changes things."""
+
+    def __init__(self, driver):
+        self.driver = driver
+        self.refuses = set()
+        self.silent = False
+        self.calls = []
+        self.taps = []
+
+    def capture(self, spec):
+        if "capture" in self.refuses:
+            raise RefusedError("no tap here")
+        self.taps.append(Tap())
+        return self.taps[-1]
+
+    def __getattr__(self, name):
+        method = getattr(self.driver, name)
+
+        def call(*args):
+            if self.silent:
+                raise UnreachableError("no answer")
+            if name in ("check", "apply", "sync"):
+                self.calls.append(name)
+            if name in self.refuses:
+                raise RefusedError("the kernel says no")
+            return method(*args)
+
+        return call if callable(method) else method
+
+
+class Keeper:
+    """An agent that needs nobody to keep it."""
+
+    def ensure(self):
+        return False
+
+    def revision(self):
+        return 1
+
+
+class Rig:
+    """``drivers`` by engine name; ``call`` sends a request as admin."""
+
+    def __init__(self, path, names=("se1", "se2")):
+        self.home = Home(path)
+        self.home.prepare()
+        self.names = names
+        self.drivers = {name: Moody(FakeDriver(ports(n))) for n, name in enumerate(names, 1)}
+        self.clock = 1_700_000_000.0
+        self.controller = None
+        self.start()
+
+    def start(self):
+        """A controller as after a start, with every engine in step; no thread runs."""
+        specs = [EngineSpec(name, "Default-Group", name) for name in self.names]
+        self.controller = build(self.home, specs, self._engine)
+        self.bring_up()
+
+    def restart(self):
+        """What a kill -9 and a new controller are: the drivers stay, everything else is read again."""
+        self.controller.captures.shutdown()
+        self.controller.store.close()
+        self.start()
+
+    def bring_up(self):
+        for engine in self.controller.engines.values():
+            if engine.applied is None and not self.drivers[engine.name].silent:
+                self.controller.committer.bring_up(engine)
+
+    def _engine(self, home, spec):
+        return Engine(spec.name, self.drivers[spec.name], Keeper(), self._now)
+
+    def _now(self):
+        self.clock += 0.001
+        return self.clock
+
+    @property
+    def head(self):
+        return self.controller.committer.head
+
+    def call(self, method, path, body=None, user="admin", headers=None, **query):
+        request = Request(method, path, query, body, user, "test", "c", headers or {})
+        return self.controller.api.handle(request)
+
+    def get(self, path, **query):
+        answer = self.call("GET", path, **query)
+        assert answer.status == 200, answer.body
+        return answer.body
+
+    def one(self, kind, name):
+        """The object of that name as the API shows it."""
+        results = self.get(f"/api/{kind}", name=name)["results"]
+        assert len(results) == 1, results
+        return results[0]
+
+    def post(self, kind, /, **body):
+        answer = self.call("POST", f"/api/{kind}", body)
+        assert answer.status == 201, answer.body
+        return answer.body
+
+    def change(self, kind, name, /, **fields):
+        """PUT the object with other fields; the whole answer."""
+        body = self.one(kind, name)
+        return self.call("PUT", f"/api/{kind}/{body['uuid']}", {**body, **fields})
+
+    def load(self, name):
+        for entry in yaml.safe_load((CONFIGS / name).read_text()):
+            for kind, body in entry.items():
+                found = self.get(f"/api/{kind}", name=body["name"])["results"]
+                answer = self.change(kind, body["name"], **body) if found else self.call("POST", f"/api/{kind}", body)
+                assert answer.status in (200, 201), answer.body
+
+
+@pytest.fixture
+def rig(tmp_path):
+    """Two engines, nothing configured."""
+    rig = Rig(tmp_path)
+    yield rig
+    rig.controller.captures.shutdown()
+    rig.controller.store.close()
+
+
+@pytest.fixture
+def ftp(rig):
+    """The founding configuration."""
+    rig.load("active-ftp.yaml")
+    return rig

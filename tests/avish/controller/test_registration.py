@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from avish.controller.registration import Member, registration
+from dataplane.model import Interface
+
+PORT = Interface("eth1", 2, "02:00:00:00:00:09", 9000, True, ("10.10.10.11/24", "10.10.10.50/32", "fe80::1/64"))
+
+
+def test_own_and_link_local_addresses_are_left_out(world):
+    put = registration(world.config, [Member("se1", "Default-Group", (PORT,), frozenset({"10.10.10.50"}))])[0]
+    networks = put.body["data_vnics"][0]["vnic_networks"]
+    assert [entry["ip"]["ip_addr"]["addr"] for entry in networks] == ["10.10.10.11"]
+    assert put.new
+
+
+def test_a_group_that_is_missing_is_made_once(world):
+    puts = registration(world.config, [Member("se1", "blue", (PORT,)), Member("se2", "blue", (PORT,))])
+    assert [(put.type, put.body["name"]) for put in puts] == [
+        ("serviceenginegroup", "blue"), ("serviceengine", "se1"), ("serviceengine", "se2")
+    ]
+    assert not world.prepare(*puts).errors
+
+
+def test_an_engine_that_does_not_answer_keeps_what_is_known(world):
+    world.engine("se1", eth1="10.10.10.11/24")
+    put = registration(world.config, [Member("se1", "Default-Group")])[0]
+    assert put.body["data_vnics"] == world.config.named("serviceengine", "se1")["data_vnics"]
+
+
+def test_what_the_operator_set_on_an_interface_stays(world):
+    world.engine("se1", eth1="10.10.10.11/24")
+    body = world.config.named("serviceengine", "se1")
+    world.put("serviceengine", name="se1", data_vnics=[{**body["data_vnics"][0], "adapter": "mine"}])
+    put = registration(world.config, [Member("se1", "Default-Group", (PORT,))])[0]
+    assert (put.body["data_vnics"][0]["adapter"], put.body["data_vnics"][0]["mtu"]) == ("mine", 9000)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+
+from avish.controller.bodies import differences, patched
+from avish.errors import ValidationError
+
+
+def send(rig, *requests, **query):
+    entries = [{"method": method, "path": path, "body": body} for method, path, body in requests]
+    return rig.call("POST", "/api/transaction", {"requests": entries}, **query)
+
+
+def test_many_objects_are_one_revision(rig):
+    before = rig.head.config.revision
+    answer = send(
+        rig,
+        ("POST", "/api/pool", {"name": "p"}),
+        ("POST", "/api/vsvip", {"name": "v", "vip": [{"vip_id": "1", "ip_address": {"addr": "10.10.10.60", "type": "V4"}}]}),
+        ("POST", "/api/virtualservice", {
+            "name": "vs", "services": [{"port": 80}], "pool_ref": "p", "vsvip_ref": "v",
+            "application_profile_ref": "System-L4-Application",
+        }),
+    )
+    assert answer.status == 200, answer.body
+    assert [result["status"] for result in answer.body["results"]] == [201, 201, 201]
+    assert answer.body["results"][2]["body"]["pool_ref"].endswith("#p")
+    assert rig.head.config.revision == before + 1
+
+
+def test_later_requests_see_earlier_ones(rig):
+    answer = send(
+        rig,
+        ("POST", "/api/pool", {"name": "p", "servers": [{"ip": "10.10.40.1"}]}),
+        ("PATCH", "/api/pool?name=p", {"add": {"servers": [{"ip": "10.10.40.2"}]}}),
+        ("PUT", "/api/pool?name=q", {"name": "q"}),
+    )
+    assert answer.status == 404
+    assert rig.get("/api/pool")["count"] == 0
+    answer = send(
+        rig,
+        ("POST", "/api/pool", {"name": "p", "servers": [{"ip": "10.10.40.1"}]}),
+        ("PATCH", "/api/pool?name=p", {"add": {"servers": [{"ip": "10.10.40.2"}]}}),
+    )
+    assert answer.status == 200, answer.body
+    assert len(rig.one("pool", "p")["servers"]) == 2
+
+
+def test_all_or_nothing(rig):
+    answer = send(rig, ("POST", "/api/pool", {"name": "p"}), ("POST", "/api/pool", {"name": "q", "colour": 1}))
+    assert answer.status == 400
+    assert rig.get("/api/pool")["count"] == 0
+
+
+def test_a_dry_run_tells_and_changes_nothing(ftp):
+    before, ids = ftp.head.config, ftp.head.ids
+    calls = {name: len(driver.calls) for name, driver in ftp.drivers.items()}
+    server = {"ip": "10.10.40.103", "port": 21}
+    answer = send(
+        ftp,
+        ("PATCH", "/api/pool?name=ftp-pool", {"add": {"servers": [server]}}),
+        ("DELETE", "/api/ipaddrgroup?name=nobody", None),
+        dryrun="1",
+    )
+    assert answer.status == 404
+    answer = send(ftp, ("PATCH", "/api/pool?name=ftp-pool", {"add": {"servers": [server]}}), dryrun="1")
+    assert answer.status == 200
+    change = answer.body["objects"][0]
+    assert (change["action"], change["type"], change["name"]) == ("update", "pool", "ftp-pool")
+    assert change["changes"][0]["field"] == "servers[3]"
+    assert "change service 1" in answer.body["kernel"]["se1"][0]
+    assert ftp.head.config is before
+    assert ftp.head.ids is ids
+    assert calls == {name: len(driver.calls) for name, driver in ftp.drivers.items()}
+
+
+def test_a_dry_run_of_a_single_write(rig):
+    answer = rig.call("POST", "/api/pool", {"name": "p"}, dryrun="1")
+    assert (answer.status, answer.body["objects"][0]["action"], answer.body["kernel"]) == (200, "create", {})
+    assert rig.get("/api/pool")["count"] == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [None, [], {}, {"requests": [1]}, {"requests": [{}]}, {"requests": [{"method": "GET", "path": "/api/pool"}]},
+     {"requests": [{"method": "PUT", "path": "/api/pool"}]}, {"requests": [{"method": "POST", "path": "/api/nothing"}]}],
+)
+def test_a_transaction_that_is_none(rig, body):
+    assert rig.call("POST", "/api/transaction", body).status in (400, 404)
+
+
+def test_patch_deletes_list_entries_by_some_of_their_fields(ftp):
+    answer = ftp.call(
+        "PATCH", "/api/pool", {"delete": {"servers": [{"ip": {"addr": "10.10.40.101", "type": "V4"}}]}}, name="ftp-pool"
+    )
+    assert answer.status == 200, answer.body
+    assert [server["ip"]["addr"] for server in answer.body["servers"]] == ["10.10.40.102"]
+
+
+def test_patch_values():
+    body = {"a": 1, "list": [1, 2]}
+    assert patched(body, {"add": {"list": [2, 3]}}) == {"a": 1, "list": [1, 2, 3]}
+    assert patched(body, {"replace": {"list": [9]}, "delete": {"a": None}}) == {"list": [9]}
+    assert patched(body, {"delete": {"list": 1}})["list"] == [2]
+    for wrong in (None, {}, {"merge": {}}, {"add": 1}):
+        with pytest.raises(ValidationError):
+            patched(body, wrong)
+
+
+def test_differences_have_paths():
+    old = {"a": 1, "rules": [{"index": 1, "name": "x"}]}
+    new = {"rules": [{"index": 1, "name": "y"}, {"index": 2}]}
+    assert differences(old, new) == [
+        {"field": "a", "old": 1, "new": None},
+        {"field": "rules[1].name", "old": "x", "new": "y"},
+        {"field": "rules[2]", "old": None, "new": {"index": 2}},
+    ]
