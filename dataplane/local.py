@@ -11,6 +11,7 @@ from dataplane.diff import Plan, Step, applied, reverse
 from dataplane.driver import Capture
 from dataplane.errors import RefusedError, UnreachableError
 from dataplane.model import CaptureSpec, Interface, Row, SeState
+from dataplane.nftrun import Loader
 from dataplane.refusals import Surroundings, refusals
 
 _LOG = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class LocalDriver:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: tuple[SeState, int] | None = None
+        self._loader = Loader()
         sysctl.prepare()
         capture.clean_stale()
 
@@ -42,7 +44,7 @@ class LocalDriver:
             steps = link_plan(state)
             changes = [_in_words(step) for step in steps]
             refused = _attempt([step for step in steps if step.op == "put"])
-            changes += _sync_table(state)
+            changes += self._sync_table(state)
             if not sysctl.forwards():
                 changes.append("forwarding was off")
             sysctl.prepare()
@@ -53,13 +55,26 @@ class LocalDriver:
             self._held = (state, revision)
             return changes
 
+    def _sync_table(self, state: SeState) -> list[str]:
+        """Bring the table to ``state``, keeping counters where that is possible. Raises RefusedError."""
+        found, changes = _compare(state)
+        if found is not None and not changes:
+            return []
+        wanted = _wanted_table(state)
+        if found is not None:
+            try:
+                self._loader.load(nft.transition(found, wanted))
+                return changes
+            except (nft.UnbridgeableError, RefusedError):
+                _LOG.warning("the nftables table cannot be mended and is replaced; its counters start again")
+        self._loader.load(nft.replacement(wanted))
+        return changes
+
     def check(self, plan: Plan) -> None:
         with self._lock:
             state, _ = self._known()
             target = applied(state, plan)
-            found = refusals(plan, target, surroundings())
-            if found:
-                raise RefusedError("; ".join(found))
+            _refuse(plan, target)
             commands = _commands(state, target, plan)
             if commands:
                 self._run(nftrun.check, commands, state, target)
@@ -70,6 +85,7 @@ class LocalDriver:
             if held != base:
                 raise UnreachableError(f"out of sync: the engine holds revision {held}, not {base}")
             target = applied(state, plan)
+            _refuse(plan, target)
             self._carry_out(plan, state, target)
             self._held = (target, revision)
 
@@ -88,7 +104,7 @@ class LocalDriver:
                 links.perform(step)
                 done.append(step)
             if commands:
-                self._run(nftrun.load, commands, state, target)
+                self._run(self._loader.load, commands, state, target)
                 loaded = True
             for step in _link_steps(plan, "drop"):
                 links.perform(step)
@@ -104,7 +120,7 @@ class LocalDriver:
             for step in _link_steps(undo, "put"):
                 links.perform(step)
             if loaded:
-                nftrun.load(_commands(*back, reverse(plan)))
+                self._loader.load(_commands(*back, reverse(plan)))
             for step in _link_steps(undo, "drop"):
                 links.perform(step)
         except RefusedError:
@@ -160,6 +176,14 @@ class LocalDriver:
 
     def capture(self, spec: CaptureSpec) -> Capture:
         return capture.KernelCapture(spec)
+
+
+def _refuse(plan: Plan, target: SeState) -> None:
+    """Raise RefusedError if the kernel would refuse the addresses and routes of a plan."""
+    if _link_steps(plan, "put"):
+        found = refusals(plan, target, surroundings())
+        if found:
+            raise RefusedError("; ".join(found))
 
 
 def surroundings() -> Surroundings:
@@ -241,19 +265,3 @@ def _compare(state: SeState) -> tuple[nft.Table | None, list[str]]:
     if found is None:
         return None, [f"nftables table {nft.TABLE} is missing"]
     return found, nft.differences(_wanted_table(state), found)
-
-
-def _sync_table(state: SeState) -> list[str]:
-    """Bring the table to ``state``, keeping counters where that is possible. Raises RefusedError."""
-    found, changes = _compare(state)
-    if found is not None and not changes:
-        return []
-    wanted = _wanted_table(state)
-    if found is not None:
-        try:
-            nftrun.load(nft.transition(found, wanted))
-            return changes
-        except (nft.UnbridgeableError, RefusedError):
-            _LOG.warning("the nftables table cannot be mended and is replaced; its counters start again")
-    nftrun.load(nft.replacement(wanted))
-    return changes

@@ -27,17 +27,22 @@ SOL_NETLINK = 270
 NETLINK_NO_ENOBUFS = 5
 
 _SO_RCVBUFFORCE = 33
+_ADD_MEMBERSHIP, _DROP_MEMBERSHIP = 1, 2
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One netlink message; ``body`` is what follows the 16-byte header (family header included)."""
+    """One netlink message; ``body`` is what follows the 16-byte header (family header included).
+
+    ``port``: whose socket it is about; in notifications the one whose request is announced.
+    """
 
     type: int
     flags: int
     sequence: int
+    port: int
     body: bytes
 
 
@@ -50,7 +55,7 @@ class NetlinkTimeoutError(OSError):
 
 
 class Netlink:
-    """A netlink socket in the current namespace; ``timeout`` in seconds bounds every wait (None: for ever).
+    """A netlink socket in the current namespace; ``timeout`` in seconds bounds every wait (None: for ever, 0: none).
 
     ``receive_buffer`` in bytes is forced past the system's limit (needs root). ``drop_silently``: an overrun is not
     reported as ENOBUFS; readers that count sequence numbers see it anyway.
@@ -96,6 +101,14 @@ class Netlink:
         """How long ``receive`` waits; None: for ever."""
         self._socket.settimeout(seconds)
 
+    def subscribe(self, group: int) -> None:
+        """Receive the notifications of a multicast group too."""
+        self._socket.setsockopt(SOL_NETLINK, _ADD_MEMBERSHIP, group)
+
+    def unsubscribe(self, group: int) -> None:
+        """Receive them no more; those that wait still come."""
+        self._socket.setsockopt(SOL_NETLINK, _DROP_MEMBERSHIP, group)
+
     def send(self, kind: int, flags: int, body: bytes) -> int:
         """Send one message; the answer carries the sequence number that is returned."""
         self._sequence += 1
@@ -107,7 +120,7 @@ class Netlink:
         """The messages of the next datagram. Raises NetlinkTimeoutError, OSError (ENOBUFS: overrun)."""
         try:
             data = self._socket.recv(RECEIVE_SIZE)
-        except TimeoutError as error:
+        except (TimeoutError, BlockingIOError) as error:
             raise NetlinkTimeoutError(errno.ETIMEDOUT, "netlink: no answer from the kernel") from error
         return list(messages(data))
 
@@ -147,10 +160,10 @@ def messages(data: bytes) -> Iterator[Message]:
     """Split a datagram; a truncated last message is left out."""
     offset, end = 0, len(data)
     while offset + _HEADER.size <= end:
-        length, kind, flags, sequence, _port = _HEADER.unpack_from(data, offset)
+        length, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
         if length < _HEADER.size or offset + length > end:
             return
-        yield Message(kind, flags, sequence, data[offset + _HEADER.size : offset + length])
+        yield Message(kind, flags, sequence, port, data[offset + _HEADER.size : offset + length])
         offset += (length + 3) & ~3
 
 

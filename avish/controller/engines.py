@@ -65,6 +65,7 @@ class Engine:
         """The engine does not answer, or holds something else than we thought."""
         if self.applied is not None:
             self.since = self._clock()
+        if reason != self.reason:
             log.warning("service engine %s is out of sync: %s", self.name, reason)
         self.applied, self.reason = None, reason
         self.synced.clear()

@@ -15,6 +15,7 @@ from avish.schema.model import Message
 Names = Callable[[str], Sequence[str]]
 """The names of the objects of a type, from whoever knows them."""
 
+
 @dataclass(frozen=True, slots=True)
 class Suggestion:
     """``text`` may stand from ``start`` to the cursor; ``literal`` False: it only describes a value."""
@@ -38,7 +39,10 @@ def complete(tree: Tree, frames: Sequence[Message], before: str, names: Names) -
         node = follow(tree, frames, tokens, line=before).node
     except ParseError:
         return []
-    return _at(node, last.text if last else "", start, quoted=bool(last and last.quoted), names=names)
+    found = _at(node, last.text if last else "", start, quoted=bool(last and last.quoted), names=names)
+    if tokens and not last and node.end is not None:
+        found.append(Suggestion("<cr>", "End of the command", start, literal=False))
+    return found
 
 
 def _is_pipe(token: Token) -> bool:
@@ -55,23 +59,26 @@ def _at(node: Node, typed: str, start: int, *, quoted: bool, names: Names) -> li
         found = [Suggestion(word, step.help, start) for word, step in offered(node).items() if word.startswith(typed)]
     if node.value is not None:
         found += _values(node.value, typed, start, names)
-    if not typed and node.end is not None:
-        found.append(Suggestion("<cr>", "End of the command", start, literal=False))
     return found
 
 
 def _values(value: Value, typed: str, start: int, names: Names) -> list[Suggestion]:
-    if isinstance(value.type, types.Enum):
-        typed = typed.lower()
     words: Sequence[str] = value.type.words() or (names(value.names) if value.names else ())
-    found = [Suggestion(quote(word), value.help, start) for word in words if word.startswith(typed)]
-    if value.type.words() or (found and typed):
+    default = value.default.lower()
+    found = [
+        Suggestion(quote(word), "default" if word.lower() == default else "", start)
+        for word in words
+        if word.startswith(typed.lower() if value.type.words() else typed)
+    ]
+    if typed and (found or value.type.words()):
         return found
     return [Suggestion(value.type.label, describe(value), start, literal=False), *found]
 
 
 def describe(value: Value) -> str:
     """Help, form, range and default of a value in one line."""
-    form = value.type.describe()
+    if isinstance(value.type, types.Name):
+        return value.help
+    form = "one of these" if value.type.words() else value.type.describe()
     default = f"; default {value.default}" if value.default else ""
-    return f"{value.help} ({form}{default})" if not isinstance(value.type, types.Name) else value.help
+    return f"{value.help} ({form}{default})"

@@ -37,7 +37,7 @@ class RangeType(types.Type):
         """``{"begin": address, "end": address}``."""
         begin, dash, end = text.partition("-")
         if not dash:
-            raise ValueError(f"{text!r} is not a range: FIRST-LAST, or begin and end in the sub-mode")
+            raise ValueError(f"{types.shown(text)} is not a range: FIRST-LAST, or begin and end in the sub-mode")
         return {"begin": types.parse_address(begin), "end": types.parse_address(end)}
 
     def describe(self) -> str:

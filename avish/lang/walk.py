@@ -10,6 +10,7 @@ from avish.errors import ParseError
 from avish.lang.lex import Lexed, Token, lex, words
 from avish.lang.tree import Node, Op, Step, Tree, Value
 from avish.schema.model import Field, Message
+from avish.schema.types import shown
 
 JSON = "--json"
 PIPES = {"grep": "Only the lines that match; arguments as grep's"}
@@ -91,17 +92,17 @@ class _Unfit(Exception):  # noqa: N818  (no error yet: the place is still to be 
 
 def _unknown(walk: Walk, tree: Tree, token: Token) -> str:
     if token.quoted:
-        return f"no text is expected here: {token.text!r}"
+        return f"no text is expected here: {shown(token.text)}"
     for message in reversed(walk.frames):
         item = message.fields.get(token.text)
         if item is not None and item.read_only:
             return f"{token.text} cannot be set: {item.help.lower()}"
     if walk.frames and token.text in tree.root.words:
         remedy = "do show ..." if token.text == "show" else "save or cancel first"
-        return f"{token.text!r} is not possible inside a mode ({remedy})"
+        return f"{shown(token.text)} is not possible inside a mode ({remedy})"
     if not walk.node.words and walk.node.value is None and walk.node.fall is None:
-        return f"the command ends before {token.text!r}"
-    return f"unknown {'field' if walk.node.fields else 'word'} {token.text!r}"
+        return f"the command ends before {shown(token.text)}"
+    return f"unknown {'field' if walk.node.fields else 'word'} {shown(token.text)}"
 
 
 def _start(tree: Tree, frames: Sequence[Message]) -> Walk:
@@ -218,7 +219,7 @@ def _pipes(lexed: Lexed) -> tuple[tuple[Token, ...], list[list[str]]]:
         raise ParseError("a pipe needs a command behind it: | grep WORD", line=lexed.line, start=len(lexed.line) - 1)
     for part in parts[1:]:
         if part[0].text not in PIPES:
-            text, start, end = f"unknown pipe {part[0].text!r}", part[0].start, part[0].end
+            text, start, end = f"unknown pipe {shown(part[0].text)}", part[0].start, part[0].end
             raise ParseError(text, line=lexed.line, start=start, end=end, expected=tuple(PIPES))
     return tuple(parts[0]), [[token.text for token in part] for part in parts[1:]]
 
@@ -232,7 +233,7 @@ def _unique(node: Node, prefix: str) -> str:
 def _not_ambiguous(node: Node, prefix: str) -> None:
     found = [word for word in offered(node) if word.startswith(prefix)]
     if len(found) > 1:
-        raise _Unfit(f"{prefix!r} is ambiguous: {', '.join(found)}")
+        raise _Unfit(f"{shown(prefix)} is ambiguous: {', '.join(found)}")
 
 
 def _too_short(walk: Walk, line: str) -> ParseError:

@@ -38,7 +38,7 @@ class Type:
     def check(self, value: Any) -> Any:
         """The canonical form of a REST value."""
         if not isinstance(value, str):
-            raise ValueError(f"{_shown(value)} is not a text")
+            raise ValueError(f"{shown(value)} is not a text")
         return self.parse(value)
 
     def describe(self) -> str:
@@ -95,7 +95,7 @@ class Mac(Type):
     def parse(self, text: str) -> str:
         """Lower case."""
         if not MAC.fullmatch(text):
-            raise ValueError(f"{_shown(text)} is not an Ethernet address aa:bb:cc:dd:ee:ff")
+            raise ValueError(f"{shown(text)} is not an Ethernet address aa:bb:cc:dd:ee:ff")
         return text.lower()
 
     def describe(self) -> str:
@@ -117,12 +117,12 @@ class Bool(Type):
             return True
         if word in FALSE_WORDS:
             return False
-        raise ValueError(f"{_shown(text)} is neither True nor False")
+        raise ValueError(f"{shown(text)} is neither True nor False")
 
     def check(self, value: Any) -> bool:
         """A JSON boolean."""
         if not isinstance(value, bool):
-            raise ValueError(f"{_shown(value)} is neither true nor false")
+            raise ValueError(f"{shown(value)} is neither true nor false")
         return value
 
     def describe(self) -> str:
@@ -166,7 +166,7 @@ class Number(Type):
         if text.upper() in self.extra:
             return text.upper()
         if not (DECIMAL if self.real else INTEGER).fullmatch(text):
-            raise ValueError(f"{_shown(text)} is not a {'' if self.real else 'whole '}number{self._hint()}")
+            raise ValueError(f"{shown(text)} is not a {'' if self.real else 'whole '}number{self._hint()}")
         return self._within(float(text) if self.real else int(text))
 
     def check(self, value: Any) -> float | str:
@@ -174,7 +174,7 @@ class Number(Type):
         if isinstance(value, str):
             return self.parse(value)
         if isinstance(value, bool) or not isinstance(value, (int, float) if self.real else int):
-            raise ValueError(f"{_shown(value)} is not a {'' if self.real else 'whole '}number{self._hint()}")
+            raise ValueError(f"{shown(value)} is not a {'' if self.real else 'whole '}number{self._hint()}")
         return self._within(value)
 
     def _within(self, value: float) -> float:
@@ -229,7 +229,7 @@ class Enum(Type):
         """The word in upper case."""
         value = self._by_lower.get(text) or self._by_lower.get(text.lower())
         if value is None:
-            raise ValueError(f"{_shown(text)} is not one of its values")
+            raise ValueError(f"{shown(text)} is not one of its values")
         return value
 
     def describe(self) -> str:
@@ -262,7 +262,7 @@ class Ip(Type):
             return parse_address(value["addr"])
         if isinstance(value, str):
             return parse_address(value)
-        raise ValueError(f"{_shown(value)} is not an address such as {{'addr': '10.0.0.1', 'type': 'V4'}}")
+        raise ValueError(f"{shown(value)} is not an address such as {{'addr': '10.0.0.1', 'type': 'V4'}}")
 
     def describe(self) -> str:
         """The form."""
@@ -280,7 +280,7 @@ class Prefix(Type):
         """``{"ip_addr": {...}, "mask": 24}``."""
         address, slash, mask = text.partition("/")
         if not slash:
-            raise ValueError(f"{_shown(text)} is not a prefix: the mask length is missing (10.0.0.0/24)")
+            raise ValueError(f"{shown(text)} is not a prefix: the mask length is missing (10.0.0.0/24)")
         return _prefix(address, mask, text)
 
     def format(self, value: Any) -> str:
@@ -295,7 +295,7 @@ class Prefix(Type):
             return self.parse(value)
         if isinstance(value, dict) and isinstance(value.get("ip_addr"), dict):
             return _prefix(str(value["ip_addr"].get("addr")), str(value.get("mask")), str(value))
-        raise ValueError(f"{_shown(value)} is not a prefix such as {{'ip_addr': {{...}}, 'mask': 24}}")
+        raise ValueError(f"{shown(value)} is not a prefix such as {{'ip_addr': {{...}}, 'mask': 24}}")
 
     def describe(self) -> str:
         """The form."""
@@ -361,14 +361,14 @@ def parse_address(text: str) -> dict[str, str]:
         except (OSError, ValueError):
             continue
         return {"addr": socket.inet_ntop(family, packed), "type": kind}
-    raise ValueError(f"{_shown(text)} is not an IP address")
+    raise ValueError(f"{shown(text)} is not an IP address")
 
 
-def _prefix(address: str, mask: str, shown: str) -> dict[str, Any]:
+def _prefix(address: str, mask: str, given: str) -> dict[str, Any]:
     parsed = parse_address(address)
     bits = 32 if parsed["type"] == "V4" else 128
     if not re.fullmatch(r"[0-9]{1,3}", mask) or int(mask) > bits:
-        raise ValueError(f"{_shown(shown)} is not a prefix: the mask length must be 0-{bits}")
+        raise ValueError(f"{shown(given)} is not a prefix: the mask length must be 0-{bits}")
     family = socket.AF_INET if bits == 32 else socket.AF_INET6
     number = int.from_bytes(socket.inet_pton(family, parsed["addr"]), "big")
     number &= ((1 << bits) - 1) ^ ((1 << (bits - int(mask))) - 1)
@@ -376,6 +376,7 @@ def _prefix(address: str, mask: str, shown: str) -> dict[str, Any]:
     return {"ip_addr": {"addr": network, "type": parsed["type"]}, "mask": int(mask)}
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as an error text quotes it: cut short, nothing in it acts on a terminal."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "...'"

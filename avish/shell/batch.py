@@ -89,7 +89,7 @@ def _ended_inside(driver: Driver, number: int, status: int) -> int:
         levels = len(candidate.frames)
         driver.screen.err(
             f"line {number}: the input ends inside {driver.session.mode}: nothing of {what} was saved"
-            f" ({levels} more save needed, one for each open level)"
+            f" ({levels} more save{'s' if levels > 1 else ''} needed, one for each open level)"
         )
         return 2
     driver.screen.err(f"nothing of {what} was saved")

@@ -95,11 +95,10 @@ class Driver:
             return Reply(answer.status, answer.body, answer.warnings)
         if isinstance(effect, Document):
             if self.as_json or effect.asked:
-                self.screen.out(json.dumps(effect.value, indent=2, ensure_ascii=False))
+                self._out(json.dumps(effect.value, indent=2, ensure_ascii=False), effect.pipes)
         elif isinstance(effect, Print):
-            text = piped(effect.text, effect.pipes)
-            if text and not self.as_json:
-                self.screen.out(text)
+            if not self.as_json:
+                self._out(effect.text, effect.pipes)
         elif isinstance(effect, Warn):
             self.screen.err(f"warning: {effect.text}")
         elif isinstance(effect, Stream):
@@ -107,6 +106,11 @@ class Driver:
         elif isinstance(effect, Exit):
             self.leaving = True
         return None
+
+    def _out(self, text: str, pipes: tuple[tuple[str, ...], ...]) -> None:
+        text = piped(text, pipes)
+        if text:
+            self.screen.out(text)
 
 
 def event_line(event: dict[str, Any], title: str) -> str:

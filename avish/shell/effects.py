@@ -30,6 +30,7 @@ class Document(NamedTuple):
 
     value: Any
     asked: bool = False
+    pipes: tuple[tuple[str, ...], ...] = ()
 
 
 class Warn(NamedTuple):

@@ -127,7 +127,7 @@ class Session:
         if candidate.stored is not None and "uuid" in candidate.stored:
             method, path = "PUT", f"{path}/{candidate.stored['uuid']}"
         if self._rehearsal is not None:
-            step = Step(object_type.name, body["name"], method, path, body)
+            step = Step(object_type.name, body.get("name", candidate.name), method, path, body)
             yield from self._rehearse(self._rehearsal, step, place)
             self.candidate = None
             return
@@ -216,7 +216,8 @@ class Session:
         if body is not None:
             return body
         listed = yield from self._ask(Call("GET", f"/api/{object_type.name}", {"fields": "name", "page_size": "-1"}))
-        near = difflib.get_close_matches(name, [one["name"] for one in listed.body["results"]], n=1)
+        others = [one["name"] for one in listed.body["results"] if one["name"] != name]
+        near = difflib.get_close_matches(name, others, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValidationError(f"there is no {object_type.word} named {name!r}{hint}", status=404)
 
@@ -241,7 +242,7 @@ def _print(lines: list[str]) -> Run:
 
 def _answer(body: Any, table: str, walk: Walk) -> Run:
     """What a show command found: one JSON document, or the table."""
-    yield Document(body, walk.as_json)
+    yield Document(body, walk.as_json, _pipes(walk))
     if not walk.as_json:
         yield Print(table, _pipes(walk))
 

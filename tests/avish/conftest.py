@@ -45,7 +45,8 @@ class World:
 
     def put(self, kind, **fields):
         """Store one object; its body."""
-        return self.config.get(*self.keep(self.try_put(kind, **fields)).written[0])
+        written = self.keep(self.try_put(kind, **fields)).written[0]
+        return self.config.get(*written)
 
     def errors(self, kind, **fields):
         return [str(issue) for issue in self.try_put(kind, **fields).errors]

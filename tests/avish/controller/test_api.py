@@ -167,7 +167,7 @@ def test_small_reports(rig):
 
 def test_an_engine_that_is_away_is_503(rig):
     uuid = rig.one("serviceengine", "se1")["uuid"]
-    rig.drivers["se1"].silent = True
+    rig.drivers["se1"].reachable = False
     answer = rig.call("GET", f"/api/serviceengine/{uuid}/vshash")
     assert answer.status == 503
     assert "does not answer" in answer.body["error"]

@@ -4,6 +4,9 @@ import pytest
 
 from avish.controller import commit
 from avish.errors import UnavailableError
+from dataplane.errors import RefusedError
+
+NO = RefusedError("the kernel says no")
 
 
 def services(rig, name):
@@ -28,7 +31,7 @@ def test_what_is_only_stored_touches_no_kernel(ftp):
 
 def test_a_check_that_is_refused_changes_nothing(ftp):
     before = ftp.head
-    ftp.drivers["se2"].refuses = {"check"}
+    ftp.drivers["se2"].failures["check"] = NO
     answer = ftp.change("pool", "ftp-pool", enabled=False)
     assert answer.status == 422
     assert "se2" in answer.body["error"]
@@ -39,13 +42,13 @@ def test_a_check_that_is_refused_changes_nothing(ftp):
 
 def test_an_apply_that_one_refuses_is_undone_on_the_other(ftp):
     before, listeners = ftp.head, ftp.drivers["se1"].listeners()
-    ftp.drivers["se2"].refuses = {"apply"}
+    ftp.drivers["se2"].failures["apply"] = NO
     answer = ftp.change("virtualservice", "ftp-vs", services=[{"port": 2121}])
     assert answer.status == 422
     assert "the old state is back" in answer.body["error"]
     assert ftp.head is before
     assert ftp.drivers["se1"].listeners() == listeners
-    ftp.drivers["se2"].refuses = set()
+    ftp.drivers["se2"].failures.clear()
     assert ftp.change("virtualservice", "ftp-vs", services=[{"port": 2121}]).status == 200
     assert ftp.drivers["se1"].listeners()[0]["first"] == 2121
     ftp.restart()
@@ -53,13 +56,13 @@ def test_an_apply_that_one_refuses_is_undone_on_the_other(ftp):
 
 
 def test_an_engine_that_does_not_answer_is_brought_up_later(ftp):
-    ftp.drivers["se2"].silent = True
+    ftp.drivers["se2"].reachable = False
     assert ftp.change("virtualservice", "ftp-vs", services=[{"port": 2121}]).status == 200
     engine = ftp.controller.engines["se2"]
-    assert (engine.status, engine.reason) == ("out_of_sync", "no answer")
+    assert (engine.status, engine.reason) == ("out_of_sync", "no agent answers")
     assert not engine.synced.is_set()
     assert ftp.change("virtualservice", "ftp-vs", services=[{"port": 2122}]).status == 200
-    ftp.drivers["se2"].silent = False
+    ftp.drivers["se2"].reachable = True
     ftp.bring_up()
     assert ftp.drivers["se2"].listeners()[0]["first"] == 2122
     assert engine.applied == ftp.head.state("se2")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataplane.errors import RefusedError
 from dataplane.model import NAT_MARK, Packet
 
 FLAG = [{"flag": "DEBUG_PCAP_NAT"}]
@@ -32,7 +33,7 @@ def test_the_flag_starts_and_ends_the_capture(rig):
     body = rig.one("debugserviceengine", "se1")
     again = rig.call("PUT", f"/api/debugserviceengine/{body['uuid']}", body)
     assert again.status == 200, again.body
-    assert len(rig.drivers["se1"].taps) == 1
+    assert len(rig.drivers["se1"].captures) == 1
     assert rig.change("debugserviceengine", "se1", flags=[]).status == 200
     assert (job(rig).state, job(rig).reason) == ("ended", "stopped by admin")
     assert "capture_status" not in rig.one("debugserviceengine", "se1")
@@ -42,9 +43,7 @@ def test_a_reader_follows_until_the_flag_goes(ftp):
     ftp.change("debugserviceengine", "se1", flags=FLAG)
     uuid = ftp.one("debugserviceengine", "se1")["uuid"]
     stream = ftp.call("GET", f"/api/debugserviceengine/{uuid}/capture").stream
-    tap = ftp.drivers["se1"].taps[0]
-    tap.fed.put(packet(NAT_MARK | 1))
-    tap.fed.put(packet(1))
+    ftp.drivers["se1"].captures[0].feed([packet(NAT_MARK | 1), packet(1)])
     ftp.change("debugserviceengine", "se1", flags=[])
     events = list(stream)
     assert [event["event"] for event in events if event["event"] != "idle"] == ["started", "packet", "packet", "ended"]
@@ -55,7 +54,7 @@ def test_a_reader_follows_until_the_flag_goes(ftp):
 
 def test_a_tap_that_is_refused_refuses_the_save(rig):
     revision = rig.head.config.revision
-    rig.drivers["se1"].refuses = {"capture"}
+    rig.drivers["se1"].failures["capture"] = RefusedError("no tap here")
     answer = rig.change("debugserviceengine", "se1", flags=FLAG)
     assert answer.status == 422
     assert rig.head.config.revision == revision
@@ -65,7 +64,7 @@ def test_a_tap_that_is_refused_refuses_the_save(rig):
 def test_a_refused_save_leaves_no_tap(rig):
     answer = rig.change("debugserviceengine", "se1", flags=FLAG, capture_params={"pkt_size": 3})
     assert answer.status == 400
-    assert rig.drivers["se1"].taps == []
+    assert rig.drivers["se1"].captures == []
 
 
 def test_a_change_that_cannot_be_kept_takes_its_tap_down(rig, monkeypatch):

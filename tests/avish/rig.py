@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from avish.api.request import Request
 from avish.controller.engines import Engine
 from avish.server.daemon import build
 from avish.server.home import EngineSpec, Home
-from dataplane.errors import RefusedError, UnreachableError
 from dataplane.fake import FakeDriver
 from dataplane.model import Interface
 
@@ -25,51 +23,6 @@ def ports(number):
         Interface("eth1", 2, f"02:00:00:00:01:0{number}", 1500, True, (f"10.10.10.1{number}/24",)),
         Interface("eth2", 3, f"02:00:00:00:02:0{number}", 1500, True, (f"10.10.40.1{number}/24",)),
     ]
-
-
-class Tap:
-    """A capture that sees what is ``fed``."""
-
-    def __init__(self):
-        self.lost = 0
-        self.fed = queue.Queue()
-
-    def __iter__(self):
-        yield from iter(self.fed.get, None)
-
-    def close(self):
-        self.fed.put(None)
-
-
-class Moody:
-    """A driver that refuses or does not answer when told to. ``calls``: what was asked of it that changes things."""
-
-    def __init__(self, driver):
-        self.driver = driver
-        self.refuses = set()
-        self.silent = False
-        self.calls = []
-        self.taps = []
-
-    def capture(self, spec):
-        if "capture" in self.refuses:
-            raise RefusedError("no tap here")
-        self.taps.append(Tap())
-        return self.taps[-1]
-
-    def __getattr__(self, name):
-        method = getattr(self.driver, name)
-
-        def call(*args):
-            if self.silent:
-                raise UnreachableError("no answer")
-            if name in ("check", "apply", "sync"):
-                self.calls.append(name)
-            if name in self.refuses:
-                raise RefusedError("the kernel says no")
-            return method(*args)
-
-        return call if callable(method) else method
 
 
 class Keeper:
@@ -89,7 +42,7 @@ class Rig:
         self.home = Home(path)
         self.home.prepare()
         self.names = names
-        self.drivers = {name: Moody(FakeDriver(ports(n))) for n, name in enumerate(names, 1)}
+        self.drivers = {name: FakeDriver(ports(n)) for n, name in enumerate(names, 1)}
         self.clock = 1_700_000_000.0
         self.controller = None
         self.start()
@@ -108,7 +61,7 @@ class Rig:
 
     def bring_up(self):
         for engine in self.controller.engines.values():
-            if engine.applied is None and not self.drivers[engine.name].silent:
+            if engine.applied is None and self.drivers[engine.name].reachable:
                 self.controller.committer.bring_up(engine)
 
     def _engine(self, home, spec):

@@ -1,0 +1,159 @@
+"""Every revision on disk: journal, head, recovery, history."""
+
+import os
+import sqlite3
+import stat
+
+import pytest
+
+from avish.config.config import Change
+from avish.config.store import Ids, SqliteStore, Who
+from avish.errors import UnavailableError
+
+ANNA = Who("anna", "unix", "why")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "avish.db"
+
+
+@pytest.fixture
+def store(path):
+    opened = SqliteStore(path)
+    yield opened
+    opened.close()
+
+
+def pool(uuid="pool-1", **more):
+    return Change("pool", uuid, {"uuid": uuid, "name": uuid, **more})
+
+
+def save(store, revision, *changes, ids=None, now=100.0):
+    store.journal(revision, changes, ids or store.ids(), ANNA, now)
+    store.commit(revision)
+
+
+def test_a_fresh_store_holds_the_system_defaults(store, path):
+    config = store.load()
+    assert config.revision == 1
+    assert config.get("tenant", "admin")["name"] == "admin"
+    assert config.named("serviceenginegroup", "Default-Group")["ha_mode"] == "HA_MODE_SHARED"
+    assert config.target(config.named("vrfcontext", "global")["cloud_ref"])["name"] == "Default-Cloud"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert store.check() == []
+
+
+def test_reopened(store, path):
+    save(store, 2, pool(description="d"), ids=store.ids().with_keys([("service", "a"), ("nat_rule", "b/1")]))
+    store.close()
+    again = SqliteStore(path)
+    assert again.load().get("pool", "pool-1")["description"] == "d"
+    assert again.ids().get("service", "a") == 1
+    assert again.load().get("tenant", "admin") is not None
+    again.close()
+
+
+def test_a_journal_without_a_head_never_was(store, path):
+    save(store, 2, pool(description="old"), pool("pool-2"))
+    store.journal(3, [pool(description="new"), Change("pool", "pool-2", None), pool("pool-3")],
+                  store.ids().with_keys([("service", "a")]), ANNA, 5.0)
+    store.close()
+    again = SqliteStore(path)
+    config = again.load()
+    assert (config.revision, config.get("pool", "pool-1")["description"]) == (2, "old")
+    assert [body["name"] for body in config.all("pool")] == ["pool-1", "pool-2"]
+    assert again.ids() == Ids()
+    save(again, 3, pool("pool-3"))
+    assert again.load().get("pool", "pool-3")
+    assert again.check() == []
+    again.close()
+
+
+def test_dropped(store):
+    save(store, 2, pool())
+    store.journal(3, [Change("pool", "pool-1", None)], store.ids().with_keys([("service", "a")]), ANNA, 5.0)
+    store.drop(3)
+    assert store.load().get("pool", "pool-1")
+    assert store.ids() == Ids()
+    save(store, 3, pool("pool-2"), ids=store.ids().with_keys([("service", "b")]))
+    assert store.ids().get("service", "b") == 1
+
+
+def test_any_revision_reads_back(store):
+    save(store, 2, pool(description="a"))
+    save(store, 3, pool(description="b"), pool("pool-2"))
+    save(store, 4, Change("pool", "pool-1", None))
+    assert [[body.get("description") for body in store.revision_at(number).all("pool")] for number in (1, 2, 3, 4)] == [
+        [], ["a"], ["b", None], [None]]
+    for number in (0, 5):
+        with pytest.raises(KeyError):
+            store.revision_at(number)
+
+
+def test_order_of_creation(store):
+    save(store, 2, pool("pool-b"), pool("pool-a"))
+    save(store, 3, pool("pool-b", description="changed"))
+    assert [body["name"] for body in store.load().all("pool")] == ["pool-b", "pool-a"]
+
+
+def test_history_and_last_change(store):
+    save(store, 2, pool(description="a"), now=10.0)
+    save(store, 3, pool(description="b"), now=20.0)
+    save(store, 4, Change("pool", "pool-1", None), now=30.0)
+    save(store, 5, pool(description="c"), now=40.0)
+    versions = store.history("pool-1")
+    assert [(v.revision, v.time, v.user, v.comment, v.body and v.body["description"]) for v in versions] == [
+        (2, 10.0, "anna", "why", "a"), (3, 20.0, "anna", "why", "b"), (4, 30.0, "anna", "why", None), (5, 40.0, "anna", "why", "c")]
+    assert store.last_change("pool-1") == ("anna", 40.0)
+    assert store.last_change("pool-9") is None
+
+
+def test_last_change_of_the_deleted(store):
+    save(store, 2, pool(), now=10.0)
+    save(store, 3, Change("pool", "pool-1", None), now=20.0)
+    assert store.last_change("pool-1") == ("anna", 20.0)
+
+
+def test_a_full_disk_leaves_everything_as_it_was(store):
+    store._db.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(UnavailableError, match="cannot be written: database or disk is full"):
+        for number in range(100):
+            store.journal(2, [pool(f"pool-{number}-{n}", description="x" * 4000) for n in range(50)], store.ids(), ANNA, 1.0)
+    store._db.execute("PRAGMA max_page_count = 1000000")
+    assert store.load().all("pool") == []
+    save(store, 2, pool())
+    assert store.check() == []
+
+
+def test_files_that_cannot_be_used(tmp_path):
+    (tmp_path / "text.db").write_text("this is no database, and long enough to be seen as none" * 50)
+    for path in (tmp_path / "text.db", tmp_path / "none" / "a.db", tmp_path):
+        with pytest.raises(UnavailableError, match="cannot be opened"):
+            SqliteStore(path)
+
+
+def test_a_store_of_another_release(store, path):
+    store.close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE meta SET value = '99' WHERE key = 'format'")
+    with pytest.raises(UnavailableError, match="made by another release"):
+        SqliteStore(path)
+
+
+def test_check_says_what_is_wrong(store):
+    save(store, 2, pool(vrf_ref="/api/vrfcontext/vrfcontext-0"))
+    assert store.check() == ["pool-1: /api/vrfcontext/vrfcontext-0 leads to nothing"]
+
+
+def test_killed_between_journal_and_head(path):
+    SqliteStore(path).close()
+    child = os.fork()
+    if child == 0:
+        dying = SqliteStore(path)
+        dying.journal(2, [pool()], dying.ids(), ANNA, 1.0)
+        os._exit(9)
+    os.waitpid(child, 0)
+    again = SqliteStore(path)
+    assert (again.load().revision, again.load().all("pool"), again.check()) == (1, [], [])
+    again.close()

@@ -1,0 +1,353 @@
+"""The session: lines in, effects out; the calls are answered by hand."""
+
+from __future__ import annotations
+
+import pytest
+from shelltools import TREE, Shell, ip
+
+from avish.errors import ApplyError, ConflictError, ParseError, UnavailableError, ValidationError
+from avish.shell.effects import Call, Document, Print, Reply, Stream
+from avish.shell.session import Session, refusal
+
+POOL = {"uuid": "pool-1", "name": "p", "default_server_port": 80, "_last_modified": "17"}
+SE = {"uuid": "debugserviceengine-1", "name": "se1"}
+
+
+class TestPrompt:
+    @pytest.mark.parametrize(
+        ("host", "shown"),
+        [("ctlr1", "ctlr1"), ("ctlr1.example.com", "ctlr1"), ("10.10.24.52", "10-10-24-52"), ("", "")],
+    )
+    def test_the_host(self, host, shown):
+        assert Session(TREE, host).prompt == f"[admin:{shown}]: > "
+
+    def test_the_path_of_the_modes(self):
+        shell = Shell()
+        shell.type("configure natpolicy n")
+        assert shell.session.prompt == "[admin:ctlr1]: natpolicy> "
+        shell.type("rules", "match")
+        assert shell.session.prompt == "[admin:ctlr1]: natpolicy:rules:match> "
+        shell.type("cancel", "cancel", "cancel")
+        assert shell.session.prompt == "[admin:ctlr1]: > "
+
+    def test_debug_objects_have_their_own_word(self):
+        shell = Shell({"debugserviceengine": {"se1": SE}})
+        shell.type("debug serviceengine se1")
+        assert shell.session.prompt == "[admin:ctlr1]: debugserviceengine> "
+
+    def test_the_tenant(self):
+        assert Session(TREE, "c", tenant="blue").prompt == "[blue:c]: > "
+
+
+class TestSaving:
+    def test_a_new_object_is_posted(self):
+        shell = Shell()
+        assert shell.type("configure pool p", "default_server_port 21") == []
+        printed = shell.type("save")
+        assert [(c.method, c.path, c.body) for c in shell.world.writes] == [
+            ("POST", "/api/pool", {"name": "p", "default_server_port": 21})
+        ]
+        assert "| default_server_port | 21" in printed[0]
+        assert shell.session.mode == ""
+
+    def test_an_existing_one_is_shown_and_put_with_what_was_read(self):
+        shell = Shell({"pool": {"p": POOL}})
+        (table,) = shell.type("configure pool p")
+        assert table.startswith("Updating an existing object. Currently, the object is:\n+---")
+        shell.type("default_server_port 21", "exit")
+        (call,) = shell.world.writes
+        assert (call.method, call.path) == ("PUT", "/api/pool/pool-1")
+        assert call.body == {**POOL, "default_server_port": 21}
+
+    def test_nothing_is_written_before_the_outermost_save(self):
+        shell = Shell()
+        shell.type("configure pool p", "servers ip 10.1.1.1 port 80", "save", "servers ip 10.1.1.2", "exit")
+        assert shell.world.writes == []
+        shell.type("save")
+        assert len(shell.world.writes) == 1
+
+    def test_cancel_at_the_outermost_level_drops_everything(self):
+        shell = Shell()
+        assert shell.type("configure pool p", "enabled 0", "cancel", "show pool p") == [
+            "error: there is no pool named 'p'"
+        ]
+        assert shell.world.writes == []
+
+    def test_brief_prints_no_tables(self):
+        shell = Shell({"pool": {"p": POOL}}, brief=True)
+        assert shell.type("configure pool p", "save") == []
+
+    def test_what_is_required_is_checked_before_the_call(self):
+        shell = Shell()
+        assert shell.type("configure healthmonitor h", "save")[0].startswith("error: healthmonitor h: type is missing (type ")
+        assert shell.session.mode == "healthmonitor"
+        assert shell.world.writes == []
+
+    def test_all_that_is_missing_is_told_at_once(self):
+        shell = Shell()
+        (text,) = shell.type("configure networkservice n", "save")
+        assert text.count("is missing") == 2
+
+    def test_a_refusal_leaves_the_object_open(self):
+        issues = [{"path": "pool p", "text": "no", "severity": "error"}, {"path": "x", "text": "hm", "severity": "warning"}]
+        answers = {("POST", "/api/pool"): Reply(400, {"error": "no", "issues": issues})}
+        shell = Shell(answers=answers)
+        assert shell.type("configure pool p", "save") == ["error: pool p: no"]
+        assert shell.session.mode == "pool"
+        del shell.world.answers["POST", "/api/pool"]
+        shell.type("save")
+        assert shell.session.mode == ""
+
+    def test_warnings_stand_beside_the_answer(self):
+        answers = {("POST", "/api/pool"): Reply(201, {"name": "p"}, ("carried as round robin",))}
+        assert Shell(answers=answers).type("configure pool p", "save")[1:] == ["warning: carried as round robin"]
+
+    def test_one_too_many_is_a_warning(self):
+        assert Shell().type("save", "cancel") == [
+            "warning: nothing to save: no object is being edited",
+            "warning: nothing to cancel: no object is being edited",
+        ]
+
+    def test_a_whole_object_on_one_line_still_needs_its_save(self):
+        shell = Shell({"virtualservice": {"v": {"uuid": "virtualservice-1", "name": "v", "enabled": True}}}, brief=True)
+        assert shell.type("configure virtualservice v no enabled") == ["Overwriting the previously entered value for enabled"]
+        assert shell.world.writes == []
+        shell.type("save")
+        assert shell.world.writes[0].body["enabled"] is False
+
+    def test_a_capture_flag_starts_the_stream(self):
+        shell = Shell({"debugserviceengine": {"se1": SE}}, brief=True)
+        assert shell.type("debug serviceengine se1", "flags flag debug_pcap_nat", "save") == [
+            "New object being created",
+            "stream /api/debugserviceengine/debugserviceengine-1/capture",
+        ]
+        assert shell.type("debug serviceengine se1", "no flags flag debug_pcap_nat", "save") == [
+            "Removed flags with flag=DEBUG_PCAP_NAT"
+        ]
+
+
+class TestLeaving:
+    def test_exit_at_the_top(self):
+        assert Shell().type("exit") == ["exit"]
+
+    def test_exit_in_a_mode_saves(self):
+        shell = Shell(brief=True)
+        assert shell.type("configure pool p", "servers ip 10.1.1.1", "exit", "exit") == ["New object being created"]
+        assert shell.world.writes[0].body["servers"] == [{"ip": ip("10.1.1.1")}]
+
+    def test_cancel_in_a_mode_drops_that_level_only(self):
+        shell = Shell(brief=True)
+        shell.type("configure pool p", "servers ip 10.1.1.1", "cancel", "enabled", "save")
+        assert shell.world.writes[0].body == {"name": "p", "enabled": True}
+
+
+class TestWhere:
+    def test_at_the_top(self):
+        assert Shell().type("where") == ["Tenant: admin"]
+
+    def test_only_the_current_level(self):
+        shell = Shell({"debugvirtualservice": {"v": {"uuid": "debugvirtualservice-1", "name": "v"}}}, brief=True)
+        shell.type("debug virtualservice v", "debug_ip addrs 10.1.1.1", "addrs 10.1.1.2", "addrs 10.1.1.3")
+        assert shell.type("where") == [
+            """\
+Tenant: admin
++----------+----------+
+| Field    | Value    |
++----------+----------+
+| addrs[1] | 10.1.1.1 |
+| addrs[2] | 10.1.1.2 |
+| addrs[3] | 10.1.1.3 |
++----------+----------+"""
+        ]
+
+    def test_references_by_name_before_and_after_the_save(self):
+        shell = Shell()
+        shell.type("configure virtualservice v", "pool_ref p")
+        assert "| pool_ref | p     |" in shell.type("where")[0]
+
+
+class TestShowing:
+    def test_one_object(self):
+        shell = Shell({"pool": {"p": POOL}})
+        document, table = shell.effects("show pool p")
+        assert document == Document(POOL)
+        assert table == Print(table.text, ())
+        assert "| default_server_port | 80     |" in table.text
+        assert "_last_modified" not in table.text
+
+    def test_a_list_is_asked_for_with_what_its_columns_need(self):
+        shell = Shell()
+        shell.type("show virtualservice")
+        assert shell.world.calls[-1] == Call(
+            "GET",
+            "/api/virtualservice",
+            {"include_name": "", "join_subresources": "runtime", "page_size": "-1", "joins": "vsvip_ref"},
+        )
+
+    def test_a_command(self):
+        shell = Shell(
+            {"serviceengine": {"se1": {"uuid": "serviceengine-1", "name": "se1"}}},
+            {("GET", "/api/serviceengine/serviceengine-1/vshash"): Reply(200, {"se_ref": "se1", "vshashone": []}, ("old",))},
+        )
+        assert shell.type("show serviceengine se1 vshash") == [
+            "+--------+-------+\n| Field  | Value |\n+--------+-------+\n| se_ref | se1   |\n+--------+-------+",
+            "warning: old",
+        ]
+
+    def test_pipes_go_with_the_text(self):
+        shell = Shell({"pool": {"p": POOL}})
+        assert shell.effects("show pool p | grep -i NAME | grep p")[1].pipes == (("grep", "-i", "NAME"), ("grep", "p"))
+
+    def test_json_on_the_line(self):
+        shell = Shell({"pool": {"p": POOL}})
+        assert shell.effects("show pool p --json") == [Document(POOL, asked=True)]
+
+    def test_secrets_are_masked_in_both_forms(self):
+        vrf = {"uuid": "v-1", "name": "g", "bgp_profile": {"peers": [{"md5_secret": "abcd"}]}}
+        shell = Shell({"vrfcontext": {"g": vrf}})
+        for line in ("show vrfcontext g", "show vrfcontext"):
+            assert "abcd" not in repr(shell.effects(line))
+        assert "abcd" not in repr(shell.type("configure vrfcontext g", "where", "bgp_profile", "where"))
+
+    def test_do_leaves_the_mode_alone(self):
+        shell = Shell({"pool": {"p": POOL}})
+        shell.type("configure pool q", "servers ip 10.1.1.1")
+        assert "| p    |" in shell.type("do show pool")[0]
+        assert shell.session.mode == "pool:servers"
+
+    def test_what_is_not_there_names_the_nearest(self):
+        shell = Shell({"pool": {"web": {"uuid": "pool-1", "name": "web"}}})
+        assert shell.type("show pool wbe") == ["error: there is no pool named 'wbe'; did you mean 'web'?"]
+        assert shell.type("show pool other") == ["error: there is no pool named 'other'"]
+
+
+class TestDeleting:
+    def test_by_name(self):
+        shell = Shell({"pool": {"p": POOL}})
+        assert shell.type("delete pool p") == ["Successfully deleted p."]
+        assert shell.world.writes == [Call("DELETE", "/api/pool/pool-1")]
+
+    def test_what_is_not_there(self):
+        assert Shell().type("delete pool p") == ["error: there is no pool named 'p'"]
+
+    def test_a_refusal(self):
+        text = "Cannot delete, object is referred by: ['VirtualService v']"
+        shell = Shell({"pool": {"p": POOL}}, {("DELETE", "/api/pool/pool-1"): Reply(403, {"error": text})})
+        assert shell.type("delete pool p") == [f"error: {text}"]
+
+
+class TestErrors:
+    def test_a_line_that_is_not_understood_does_nothing(self):
+        shell = Shell()
+        shell.type("configure pool p", "enabled 0")
+        with pytest.raises(ParseError):
+            shell.effects("description x default_server_port 99999")
+        assert shell.body == {"name": "p", "enabled": False}
+
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [
+            (400, ValidationError),
+            (401, ValidationError),
+            (403, ValidationError),
+            (404, ValidationError),
+            (409, ValidationError),
+            (412, ConflictError),
+            (422, ApplyError),
+            (500, ValidationError),
+            (503, UnavailableError),
+        ],
+    )
+    def test_the_status_of_an_answer_gives_the_kind(self, status, kind):
+        error = refusal(Reply(status, {"error": "because"}))
+        assert type(error) is kind
+        assert str(error) == "because"
+        assert kind is not ValidationError or error.http_status == status
+
+    @pytest.mark.parametrize("body", [None, "text", [], {}])
+    def test_an_answer_without_a_reason_is_still_told(self, body):
+        assert str(refusal(Reply(400, body)))
+
+    def test_every_issue_but_warnings(self):
+        issues = [{"path": "a", "text": "x"}, {"path": "", "text": "y"}, {"path": "b", "text": "z", "severity": "warning"}]
+        assert str(refusal(Reply(400, {"error": "e", "issues": issues}))) == "a: x\ny"
+
+
+@pytest.mark.parametrize("line", ["", "   ", "# a comment", "\t# another", "\r\n"])
+def test_lines_that_mean_nothing(line):
+    shell = Shell()
+    assert shell.effects(line) == []
+    assert shell.world.calls == []
+
+
+def test_abbreviations_on_a_terminal():
+    shell = Shell(abbreviate=True, brief=True)
+    assert shell.type("conf pool p", "ena", "sav") == []
+    assert shell.world.writes[0].body == {"name": "p", "enabled": True}
+
+
+class TestDryRun:
+    @pytest.fixture
+    def shell(self):
+        kernel = {"se1": ["add address 10.0.0.1", "load the rules"]}
+        dry = {("POST", "/api/transaction"): Reply(200, {"objects": [], "kernel": kernel})}
+        return Shell({"pool": {"live": {"uuid": "pool-1", "name": "live"}}}, dry, dry_run=True, brief=True)
+
+    @staticmethod
+    def sent(shell):
+        """What the last transaction held: (method, path, name)."""
+        assert {(c.path, tuple(c.query.items())) for c in shell.world.writes} == {("/api/transaction", (("dryrun", "1"),))}
+        return [(r["method"], r["path"], r.get("body", {}).get("name")) for r in shell.world.writes[-1].body["requests"]]
+
+    def test_it_says_what_each_save_would_do(self, shell):
+        assert shell.type("configure pool p", "save") == [
+            "would create pool p\n  se1: add address 10.0.0.1\n  se1: load the rules"
+        ]
+
+    def test_kernel_steps_are_told_once(self, shell):
+        shell.type("configure pool p", "save")
+        assert shell.type("configure pool live", "save", "delete pool live") == ["would change pool live", "would delete pool live"]
+
+    def test_later_lines_see_earlier_ones(self, shell):
+        shell.type("configure pool p", "default_server_port 21", "save", "configure pool p")
+        assert shell.body == {"name": "p", "default_server_port": 21}
+
+    def test_the_steps_go_as_one_transaction(self, shell):
+        shell.type("configure pool p", "save", "configure pool live", "save", "delete pool live")
+        assert self.sent(shell) == [
+            ("POST", "/api/pool", "p"), ("PUT", "/api/pool/pool-1", "live"), ("DELETE", "/api/pool/pool-1", None),
+        ]  # fmt: skip
+
+    def test_a_new_object_edited_again_is_still_one_creation(self, shell):
+        shell.type("configure pool p", "save", "configure vsvip v", "save", "configure pool p", "enabled", "save")
+        assert self.sent(shell) == [("POST", "/api/pool", "p"), ("POST", "/api/vsvip", "v")]
+        assert shell.world.writes[-1].body["requests"][0]["body"] == {"name": "p", "enabled": True}
+
+    def test_a_new_object_deleted_is_gone(self, shell):
+        shell.type("configure pool p", "save", "configure vsvip v", "save", "delete pool p")
+        assert self.sent(shell) == [("POST", "/api/vsvip", "v")]
+
+    def test_what_was_deleted_is_made_anew(self, shell):
+        shell.type("delete pool live")
+        assert shell.type("show pool live") == ["error: there is no pool named 'live'"]
+        shell.type("configure pool live", "save")
+        assert self.sent(shell) == [("DELETE", "/api/pool/pool-1", None), ("POST", "/api/pool", "live")]
+
+    def test_types_whose_words_begin_alike_are_kept_apart(self, shell):
+        shell.type("configure networkservice n", "se_group_ref g", "service_type routing_service", "save")
+        shell.type("configure network n")
+        assert shell.body == {"name": "n"}
+
+    def test_a_refused_step_is_not_kept(self, shell):
+        good = shell.world.answers["POST", "/api/transaction"]
+        shell.world.answers["POST", "/api/transaction"] = Reply(400, {"error": "no"})
+        assert shell.type("configure pool p", "save") == ["error: no"]
+        shell.world.answers["POST", "/api/transaction"] = good
+        shell.type("cancel", "configure vsvip v", "save")
+        assert self.sent(shell) == [("POST", "/api/vsvip", "v")]
+
+    def test_no_capture_is_watched(self):
+        dry = {("POST", "/api/transaction"): Reply(200, {})}
+        shell = Shell({"debugserviceengine": {"se1": SE}}, dry, dry_run=True)
+        shell.type("debug serviceengine se1", "flags flag debug_pcap_nat")
+        assert not any(isinstance(effect, Stream) for effect in shell.effects("save"))
