@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 Body = dict[str, Any]
 """An object as stored. Shared between revisions: never changed in place."""
+SHARDS = 16
 WIDE_RANGE = 64
 """A range of more ports than this is not indexed port by port."""
 _Table = dict[str, dict[Any, Any]]
@@ -71,14 +73,12 @@ class Config:
         return list(self._bodies)
 
     def referrers(self, uuid: str) -> list[tuple[str, str]]:
-        """(type, uuid) of the objects that refer to this one."""
-        found = self._mentions.get(_bucket(uuid), {}).get(uuid, {})
-        return [(kind, referrer) for referrer, kind in found.items()]
+        """(type, uuid) of the objects that refer to this one, in no order."""
+        return [(kind, referrer) for referrer, kind in self._referring(uuid)]
 
     def referring(self, uuid: str, kind: str) -> Iterator[str]:
-        """The uuids of the objects of one type that refer to this one."""
-        found = self._mentions.get(_bucket(uuid), {}).get(uuid, {})
-        return (referrer for referrer, other in found.items() if other == kind)
+        """The uuids of the objects of one type that refer to this one, in no order."""
+        return (referrer for referrer, other in self._referring(uuid) if other == kind)
 
     def vsvips_with(self, address: str) -> list[str]:
         """The uuids of the vsvips that hold this address."""
@@ -90,6 +90,10 @@ class Config:
         if keys == [_wide_key(vsvip)]:
             return set(self.referring(vsvip, "virtualservice"))
         return {uuid for key in [*keys, _wide_key(vsvip)] for uuid in self.referring(key, "virtualservice")}
+
+    def _referring(self, target: str) -> Iterator[tuple[str, str]]:
+        for shard in range(SHARDS):
+            yield from self._mentions.get(_bucket(target, shard), {}).get(target, {}).items()
 
     def target(self, ref: str | None) -> Body | None:
         """The object a stored reference (``/api/pool/<uuid>``) leads to."""
@@ -154,14 +158,15 @@ class Draft(Config):
     def _remention(self, change: Change, old: Body | None) -> None:
         before, after = _mentioned(old), _mentioned(change.body)
         for target in before - after:
-            self._referrers_of(target).pop(change.uuid, None)
+            self._referrers_beside(change.uuid, target).pop(change.uuid, None)
         for target in after - before:
-            self._referrers_of(target)[change.uuid] = change.type
+            self._referrers_beside(change.uuid, target)[change.uuid] = change.type
 
-    def _referrers_of(self, target: str) -> dict[str, str]:
-        bucket = self._own(self._mentions, _bucket(target))
-        if (target,) not in self._owned:
-            self._owned.add((target,))
+    def _referrers_beside(self, referrer: str, target: str) -> dict[str, str]:
+        shard = crc32(referrer.encode()) % SHARDS
+        bucket = self._own(self._mentions, _bucket(target, shard))
+        if (target, shard) not in self._owned:
+            self._owned.add((target, shard))
             bucket[target] = dict(bucket.get(target, {}))
         return bucket[target]  # type: ignore[no-any-return]
 
@@ -187,9 +192,12 @@ def _name_key(body: Body | None) -> tuple[str, str] | None:
     return uuid_in(body.get("tenant_ref")) or "admin", body["name"]
 
 
-def _bucket(target: str) -> str:
-    """Targets are kept in groups (by the type in the uuid), so that a change copies one group only."""
-    return target.partition("-")[0]
+def _bucket(target: str, shard: int) -> str:
+    """Mentions are kept in small tables, by the type in the target's uuid and by referrer: a change copies few of them.
+
+    Everything mentions its tenant, cloud and VRF: without shards each new object would copy all those mentions.
+    """
+    return f"{target.partition('-')[0]}/{shard}"
 
 
 def _address_key(address: str) -> str:

@@ -49,7 +49,7 @@ def _delete_issues(schema: Schema, new: Config, kind: str, body: Body) -> Iterat
     if _is_system_default(schema, kind, body):
         yield Issue(title(kind, body), "Cannot delete: it is a system default")
     referrers = [(other, new.get(other, uuid)) for other, uuid in new.referrers(body["uuid"])]
-    names = [f"{schema.object(other).title} {found['name']}" for other, found in referrers if found]
+    names = sorted(f"{schema.object(other).title} {found['name']}" for other, found in referrers if found)
     if names:
         shown = repr(names[:REFERRERS_SHOWN])
         more = len(names) - REFERRERS_SHOWN

@@ -7,8 +7,8 @@ Values have the vendor's REST shapes: an address is ``{"addr": "10.0.0.1", "type
 
 from __future__ import annotations
 
+import ipaddress
 import re
-import socket
 from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9 .@+_-]{1,255}")
@@ -355,13 +355,13 @@ def ref_name(ref: str) -> str:
 
 def parse_address(text: str) -> dict[str, str]:
     """``{"addr", "type"}`` of an address in canonical text; ValueError when it is none."""
-    for family, kind in ((socket.AF_INET, "V4"), (socket.AF_INET6, "V6")):
-        try:
-            packed = socket.inet_pton(family, text)
-        except (OSError, ValueError):
-            continue
-        return {"addr": socket.inet_ntop(family, packed), "type": kind}
-    raise ValueError(f"{shown(text)} is not an IP address")
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not an IP address") from None
+    if "%" in text:
+        raise ValueError(f"{shown(text)}: an address is given without a zone")
+    return {"addr": str(address), "type": f"V{address.version}"}
 
 
 def _prefix(address: str, mask: str, given: str) -> dict[str, Any]:
@@ -369,11 +369,8 @@ def _prefix(address: str, mask: str, given: str) -> dict[str, Any]:
     bits = 32 if parsed["type"] == "V4" else 128
     if not re.fullmatch(r"[0-9]{1,3}", mask) or int(mask) > bits:
         raise ValueError(f"{shown(given)} is not a prefix: the mask length must be 0-{bits}")
-    family = socket.AF_INET if bits == 32 else socket.AF_INET6
-    number = int.from_bytes(socket.inet_pton(family, parsed["addr"]), "big")
-    number &= ((1 << bits) - 1) ^ ((1 << (bits - int(mask))) - 1)
-    network = socket.inet_ntop(family, number.to_bytes(bits // 8, "big"))
-    return {"ip_addr": {"addr": network, "type": parsed["type"]}, "mask": int(mask)}
+    network = ipaddress.ip_network((parsed["addr"], int(mask)), strict=False)
+    return {"ip_addr": {"addr": str(network.network_address), "type": parsed["type"]}, "mask": int(mask)}
 
 
 def shown(value: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import yaml
 
 from avish.api.request import Request
@@ -14,7 +13,7 @@ from avish.server.home import EngineSpec, Home
 from dataplane.fake import FakeDriver
 from dataplane.model import Interface
 
-CONFIGS = Path(__file__).parents[3] / "fixtures" / "configs"
+CONFIGS = Path(__file__).parents[2] / "fixtures" / "configs"
 
 
 def ports(number):
@@ -55,9 +54,12 @@ class Rig:
 
     def restart(self):
         """What a kill -9 and a new controller are: the drivers stay, everything else is read again."""
+        self.close()
+        self.start()
+
+    def close(self):
         self.controller.captures.shutdown()
         self.controller.store.close()
-        self.start()
 
     def bring_up(self):
         for engine in self.controller.engines.values():
@@ -100,25 +102,13 @@ class Rig:
         body = self.one(kind, name)
         return self.call("PUT", f"/api/{kind}/{body['uuid']}", {**body, **fields})
 
+    def show(self, kind, name, api):
+        """The answer of a show command."""
+        return self.get(f"/api/{kind}/{self.one(kind, name)['uuid']}/{api}")
+
     def load(self, name):
         for entry in yaml.safe_load((CONFIGS / name).read_text()):
             for kind, body in entry.items():
                 found = self.get(f"/api/{kind}", name=body["name"])["results"]
                 answer = self.change(kind, body["name"], **body) if found else self.call("POST", f"/api/{kind}", body)
                 assert answer.status in (200, 201), answer.body
-
-
-@pytest.fixture
-def rig(tmp_path):
-    """Two engines, nothing configured."""
-    rig = Rig(tmp_path)
-    yield rig
-    rig.controller.captures.shutdown()
-    rig.controller.store.close()
-
-
-@pytest.fixture
-def ftp(rig):
-    """The founding configuration."""
-    rig.load("active-ftp.yaml")
-    return rig

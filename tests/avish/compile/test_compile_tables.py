@@ -81,8 +81,8 @@ def test_an_address_outside_the_networks(ftp):
 
 def test_only_global_is_forwarded(ftp):
     ftp.put("vrfcontext", name="blue", static_routes=[{"prefix": "10.7.0.0/16", "next_hop": "10.10.10.254"}])
-    for kind, name, field in (("virtualservice", "ftp-vs", "vrf_context_ref"), ("networkservice", "ftp-routing", "vrf_ref")):
-        ftp.delete(kind, name)
+    ftp.delete("virtualservice", "ftp-vs")
+    ftp.delete("networkservice", "ftp-routing")
     ftp.put("vsvip", name="ftp-vip", vrf_context_ref="blue")
     ftp.put("pool", name="ftp-pool", vrf_ref="blue")
     ftp.put("virtualservice", name="blue-vs", vrf_context_ref="blue", vsvip_ref="ftp-vip", pool_ref="ftp-pool",

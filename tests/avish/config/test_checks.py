@@ -143,8 +143,9 @@ def service(world, name, **fields):
 ])
 def test_vip_and_port_once(ftp, services, clash):
     errors = ftp.errors("virtualservice", **service(ftp, "second", services=services))
-    assert errors == (["virtualservice second services: virtualservice ftp-vs has VIP 10.10.10.50 tcp port 21 already; "
-                       "use another port or another VIP"] if clash else [])
+    text = ("virtualservice second services: virtualservice ftp-vs has VIP 10.10.10.50 tcp port 21 already; "
+            "use another port or another VIP")
+    assert errors == ([text] if clash else [])
 
 
 def test_vip_and_port_once_over_two_vsvips(ftp):

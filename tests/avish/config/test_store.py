@@ -117,9 +117,9 @@ def test_last_change_of_the_deleted(store):
 
 def test_a_full_disk_leaves_everything_as_it_was(store):
     store._db.execute("PRAGMA max_page_count = 1")
+    many = [pool(f"pool-{number}", description="x" * 4000) for number in range(500)]
     with pytest.raises(UnavailableError, match="cannot be written: database or disk is full"):
-        for number in range(100):
-            store.journal(2, [pool(f"pool-{number}-{n}", description="x" * 4000) for n in range(50)], store.ids(), ANNA, 1.0)
+        store.journal(2, many, store.ids(), ANNA, 1.0)
     store._db.execute("PRAGMA max_page_count = 1000000")
     assert store.load().all("pool") == []
     save(store, 2, pool())

@@ -1,0 +1,173 @@
+"""What holds for every line: what is offered is accepted, and nothing but a told error ever comes of one."""
+
+from __future__ import annotations
+
+import contextlib
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from language import TREE
+from shelltools import Shell
+from typed import lines, modes, names, typed
+
+from avish.errors import AvishError, ParseError
+from avish.lang.check import Checker
+from avish.lang.complete import complete
+from avish.lang.lex import lex, quote
+from avish.lang.walk import parse
+from avish.schema import types
+from avish.shell.explain import explain
+
+QUICK = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
+MANY = settings(QUICK, max_examples=200)
+VOCABULARY = ["configure", "show", "debug", "delete", "do", "save", "exit", "cancel", "where", "no", "index", "pool", "servers",
+              "natpolicy", "rules", "match", "action", "nat_info", "flags", "flag", "ip", "port", "enabled", "10.1.1.1",
+              "10.0.0.0/8", "80", "-1", "|", "grep", "x", "--json", '"', "'", "#", "\\", "True", "vip"]  # fmt: skip
+NOISE = st.one_of(
+    st.text(max_size=40),
+    st.lists(st.sampled_from(VOCABULARY), max_size=9).map(" ".join),
+    st.lists(st.one_of(st.sampled_from(VOCABULARY), st.text(max_size=4)), max_size=6).map(" ".join),
+)
+
+
+@QUICK
+@given(st.data())
+def test_what_is_offered_is_accepted(data):
+    """Over several lines, from the top or from inside any mode; the strategy fails where an offer is refused."""
+    frames = data.draw(st.one_of(st.just([]), modes()))
+    for _ in range(3):
+        line = data.draw(lines(frames))
+        walk = parse(TREE, frames, line)
+        if walk.ops[-1:] and walk.ops[-1][0] in ("save", "cancel", "exit") and line in ("save", "cancel", "exit"):
+            frames = frames[:-1]
+        else:
+            frames = walk.frames
+
+
+@QUICK
+@given(st.data())
+def test_any_beginning_of_a_line_parses_completes_or_is_refused(data):
+    frames = data.draw(st.one_of(st.just([]), modes()))
+    line = data.draw(lines(frames))
+    for end in range(len(line) + 1):
+        for abbreviate in (False, True):
+            with contextlib.suppress(ParseError):
+                parse(TREE, frames, line[:end], abbreviate=abbreviate)
+        complete(TREE, frames, line[:end], names)
+
+
+@QUICK
+@given(st.data())
+def test_every_offer_continues_what_was_typed(data):
+    frames = data.draw(st.one_of(st.just([]), modes()))
+    line = data.draw(lines(frames))
+    before = line[: data.draw(st.integers(0, len(line)))]
+    for offer in complete(TREE, frames, before, names):
+        assert 0 <= offer.start <= len(before)
+        assert offer.text
+
+
+@MANY
+@given(modes(), NOISE)
+def test_any_text_is_a_line_or_an_error_with_its_place(frames, line):
+    for open_modes in ([], frames):
+        try:
+            parse(TREE, open_modes, line)
+        except ParseError as error:
+            assert error.text
+            assert 0 <= error.start <= len(line) + 1
+            assert all(c.isprintable() or c == "\n" for c in explain(error, "line 1"))
+        complete(TREE, open_modes, line, names)
+
+
+@MANY
+@given(modes(), NOISE)
+def test_the_fast_way_and_the_careful_way_agree(frames, line):
+    """A tab in front sends the same words the other way round."""
+
+    def outcome(text):
+        try:
+            walk = parse(TREE, frames, text)
+        except ParseError as error:
+            return error.text
+        return walk.ops, walk.frames, walk.pipes, walk.as_json
+
+    assert outcome(line) == outcome("\t" + line)
+
+
+@QUICK
+@given(st.lists(NOISE, max_size=12))
+def test_any_text_through_a_session_raises_told_errors_only(script):
+    shell, checker = Shell(brief=True), Checker(TREE)
+    for line in ["configure natpolicy n", *script]:
+        with contextlib.suppress(AvishError):
+            shell.effects(line)
+        assert checker.check(line)["ok"] in (True, False)
+        assert shell.session.prompt.endswith("> ")
+
+
+@QUICK
+@given(st.data())
+def test_offered_lines_through_a_session_raise_told_errors_only(data):
+    """Edits of every kind, in any order: the candidate never breaks."""
+    shell = Shell(brief=True, dry_run=False)
+    for _ in range(6):
+        line = data.draw(lines(shell.session.modes))
+        with contextlib.suppress(AvishError):
+            shell.effects(line)
+    shell.type("where")
+
+
+@QUICK
+@given(st.data())
+def test_the_checker_follows_the_modes_of_the_session(data):
+    """Where both understand a line, both are in the same mode afterwards, whatever an object holds."""
+    shell, checker = Shell(brief=True), Checker(TREE)
+    for _ in range(5):
+        line = data.draw(lines(shell.session.modes))
+        try:
+            shell.effects(line)
+        except AvishError:
+            return  # a refusal that only the object can know: a missing field, an element that is not there
+        assert checker.check(line) == {"ok": True, "mode": shell.session.mode}
+
+
+ALL_TYPES = sorted(
+    {id(f.type): f for o in TREE.schema.objects() for f in o.fields.values() if f.type is not None}.values(),
+    key=lambda field: field.name,
+)
+
+
+@MANY
+@given(st.data())
+def test_what_a_type_prints_it_reads_back(data):
+    leaf = data.draw(st.sampled_from(ALL_TYPES)).leaf
+    value = leaf.parse(data.draw(typed(leaf)))
+    assert leaf.check(value) == value
+    if isinstance(leaf, types.Secret):
+        return
+    shown = leaf.format(value)
+    if isinstance(leaf, types.Number) and leaf.unit:
+        shown = shown.removesuffix(f" {leaf.unit}")
+    assert leaf.parse(shown) == value
+    assert leaf.format(leaf.parse(shown)) == leaf.format(value)
+
+
+@MANY
+@given(st.text(st.characters(exclude_categories=("C", "Zl", "Zp"))))
+def test_quoted_text_is_one_word_that_means_itself(text):
+    assert [token.text for token in lex(f"x {quote(text)} y").tokens] == ["x", text, "y"]
+
+
+@MANY
+@given(st.sampled_from(ALL_TYPES), st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text()),
+       st.dictionaries(st.sampled_from(["addr", "type", "ip_addr", "mask"]), st.one_of(st.text(), st.integers(), st.none()))))  # fmt: skip
+def test_a_type_takes_a_rest_value_or_says_why_not(field, value):
+    try:
+        canonical = field.leaf.check(value)
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert field.leaf.check(canonical) == canonical
