@@ -94,6 +94,7 @@ class NatRule:
 
     Rules are tried in ``order`` (policy first, then index), the first match wins; all matches given must hold.
     ``pool`` holds single addresses or ranges "a-b"; the choice among them is stable per source address.
+    A rule that is not ``enabled`` is not tried, but keeps its counters.
     """
 
     id: int
@@ -104,13 +105,14 @@ class NatRule:
     source_port: PortMatch | None = None
     destination_port: PortMatch | None = None
     protocol: ProtocolMatch | None = None
+    enabled: bool = True
 
 
 @dataclass(frozen=True)
 class SeState:
     """Everything one engine's namespace holds for us.
 
-    ``addresses`` by ip, ``routes`` by prefix, ``services`` by id, ``nat`` by id (disabled rules are absent),
+    ``addresses`` by ip, ``routes`` by prefix, ``services`` by id, ``nat`` by id,
     ``switches``: "routing" True forwards packets that belong to no service.
     """
 

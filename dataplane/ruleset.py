@@ -168,7 +168,8 @@ def _forward(state: SeState) -> Chain:
 
 
 def _nat_chain(rules: Iterable[NatRule]) -> Chain:
-    return Chain(tuple(f"jump nat_{rule.id}" for rule in sorted(rules, key=lambda rule: (rule.order, rule.id))))
+    tried = sorted((rule for rule in rules if rule.enabled), key=lambda rule: (rule.order, rule.id))
+    return Chain(tuple(f"jump nat_{rule.id}" for rule in tried))
 
 
 def _rule_chains(rule: NatRule) -> dict[str, Chain]:

@@ -75,7 +75,7 @@ def decode(data: Any) -> Any:
 
 def _decode_tagged(tag: str, data: Any) -> Any:
     if tag == "bytes":
-        return base64.b64decode(data)
+        return base64.b64decode(data, validate=True)
     if tag == "map":
         return {decode(key): decode(item) for key, item in data}
     return CLASSES[tag](*[decode(item) for item in data])

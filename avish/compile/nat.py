@@ -16,11 +16,10 @@ def rule_key(policy: Body, rule: Body) -> str:
 
 
 def compile_policy(config: Config, policy: Body, ids: Ids) -> dict[int, NatRule]:
-    """The rules in force, by id."""
+    """The rules, by id."""
     rules = [
         _rule(config, policy, rule, ids.numbers["nat_rule"][rule_key(policy, rule)])
         for rule in policy.get("rules", [])
-        if rule["enable"]
     ]
     return {rule.id: rule for rule in rules}
 
@@ -45,6 +44,7 @@ def _rule(config: Config, policy: Body, rule: Body, number: int) -> NatRule:
         source_port=_ports(services.get("source_port")),
         destination_port=_ports(services.get("destination_port")),
         protocol=_protocol(services.get("protocol")),
+        enabled=rule["enable"],
     )
 
 

@@ -90,7 +90,7 @@ def _rule_stats(view: View, policy: Body, counters: dict[str, tuple[int, int]]) 
         number = view.ids.get("nat_rule", f"{policy['uuid']}/{rule['index']}")
         evaluated, hits = counters.get(f"nat_{number}_evaluated"), counters.get(f"nat_{number}_hits")
         if evaluated is None or hits is None:
-            continue  # a disabled rule is not in the kernel
+            continue  # not in the kernel
         yield {
             "index": rule["index"],
             "name": rule["name"],
@@ -120,6 +120,9 @@ def _routed(row: Row, own: set[str]) -> bool:
 
 
 def _flow(row: Row) -> dict[str, Any]:
+    age, idle = row["age"], row["last_used"]
+    if age is not None and idle is not None:
+        idle = min(age, idle)  # the kernel rounds the one down, what is left of a timeout too
     return {
         "vrf_name": VRF,
         "protocol": row["protocol"],
@@ -131,8 +134,8 @@ def _flow(row: Row) -> dict[str, Any]:
             "f_port": row["reply_sport"],
         },
         "state_name": _state(row),
-        "age": _seconds(row["age"]),
-        "last_used": _seconds(row["last_used"]),
+        "age": _seconds(age),
+        "last_used": _seconds(idle),
     }
 
 

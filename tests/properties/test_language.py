@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from language import TREE
 from shelltools import Shell
-from typed import lines, modes, names, typed
+from typed import Modes, lines, modes, names, typed
 
 from avish.errors import AvishError, ParseError
 from avish.lang.check import Checker
@@ -36,20 +36,20 @@ NOISE = st.one_of(
 @given(st.data())
 def test_what_is_offered_is_accepted(data):
     """Over several lines, from the top or from inside any mode; the strategy fails where an offer is refused."""
-    frames = data.draw(st.one_of(st.just([]), modes()))
+    frames = data.draw(st.one_of(st.just(Modes()), modes()))
     for _ in range(3):
         line = data.draw(lines(frames))
         walk = parse(TREE, frames, line)
         if walk.ops[-1:] and walk.ops[-1][0] in ("save", "cancel", "exit") and line in ("save", "cancel", "exit"):
-            frames = frames[:-1]
+            frames = Modes(frames[:-1])
         else:
-            frames = walk.frames
+            frames = Modes(walk.frames)
 
 
 @QUICK
 @given(st.data())
 def test_any_beginning_of_a_line_parses_completes_or_is_refused(data):
-    frames = data.draw(st.one_of(st.just([]), modes()))
+    frames = data.draw(st.one_of(st.just(Modes()), modes()))
     line = data.draw(lines(frames))
     for end in range(len(line) + 1):
         for abbreviate in (False, True):
@@ -61,7 +61,7 @@ def test_any_beginning_of_a_line_parses_completes_or_is_refused(data):
 @QUICK
 @given(st.data())
 def test_every_offer_continues_what_was_typed(data):
-    frames = data.draw(st.one_of(st.just([]), modes()))
+    frames = data.draw(st.one_of(st.just(Modes()), modes()))
     line = data.draw(lines(frames))
     before = line[: data.draw(st.integers(0, len(line)))]
     for offer in complete(TREE, frames, before, names):
@@ -112,9 +112,9 @@ def test_any_text_through_a_session_raises_told_errors_only(script):
 @given(st.data())
 def test_offered_lines_through_a_session_raise_told_errors_only(data):
     """Edits of every kind, in any order: the candidate never breaks."""
-    shell = Shell(brief=True, dry_run=False)
+    shell = Shell(brief=True)
     for _ in range(6):
-        line = data.draw(lines(shell.session.modes))
+        line = data.draw(lines(Modes(shell.session.modes)))
         with contextlib.suppress(AvishError):
             shell.effects(line)
     shell.type("where")
@@ -126,7 +126,7 @@ def test_the_checker_follows_the_modes_of_the_session(data):
     """Where both understand a line, both are in the same mode afterwards, whatever an object holds."""
     shell, checker = Shell(brief=True), Checker(TREE)
     for _ in range(5):
-        line = data.draw(lines(shell.session.modes))
+        line = data.draw(lines(Modes(shell.session.modes)))
         try:
             shell.effects(line)
         except AvishError:
@@ -134,6 +134,9 @@ def test_the_checker_follows_the_modes_of_the_session(data):
         assert checker.check(line) == {"ok": True, "mode": shell.session.mode}
 
 
+SIMPLE = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text())
+KEYS = st.sampled_from(["addr", "type", "ip_addr", "mask"])
+JSON = st.one_of(SIMPLE, st.lists(st.text()), st.dictionaries(KEYS, st.one_of(SIMPLE, st.dictionaries(KEYS, SIMPLE))))
 ALL_TYPES = sorted(
     {id(f.type): f for o in TREE.schema.objects() for f in o.fields.values() if f.type is not None}.values(),
     key=lambda field: field.name,
@@ -162,8 +165,7 @@ def test_quoted_text_is_one_word_that_means_itself(text):
 
 
 @MANY
-@given(st.sampled_from(ALL_TYPES), st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text()),
-       st.dictionaries(st.sampled_from(["addr", "type", "ip_addr", "mask"]), st.one_of(st.text(), st.integers(), st.none()))))  # fmt: skip
+@given(st.sampled_from(ALL_TYPES), JSON)
 def test_a_type_takes_a_rest_value_or_says_why_not(field, value):
     try:
         canonical = field.leaf.check(value)

@@ -58,6 +58,13 @@ def _numbers(kind):
     return st.one_of(whole, st.sampled_from([str(n) for n in kind.extra])) if kind.extra else whole
 
 
+class Modes(list):
+    """Open modes that print as their names; a message prints as everything below it."""
+
+    def __repr__(self):
+        return ":".join(message.name for message in self)
+
+
 @st.composite
 def lines(draw, frames):
     """A line of words and values that completion offers where ``frames`` are open, and that may end there."""
@@ -91,7 +98,7 @@ def _ends(frames, line):
 def modes(draw):
     """The open modes of some object: the way down through its nested messages, up to four deep."""
     frame = TREE.schema.object(draw(st.sampled_from(sorted(TREE.schema.index))))
-    found = [frame]
+    found = Modes([frame])
     for _ in range(draw(st.integers(0, 3))):
         inner = [item.message for item in found[-1].fields.values() if item.message is not None and not item.read_only]
         if not inner:

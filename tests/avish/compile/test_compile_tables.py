@@ -129,7 +129,10 @@ def test_a_nat_rule_with_everything(ftp):
 
 def test_a_rule_that_matches_all_and_one_that_is_off(ftp):
     ftp.put("natpolicy", name="ftp-nat", rules=[RULE, {**RULE, "index": 3, "enable": False}])
-    assert list(ftp.states()["se1"].nat.values()) == [NatRule(id=2, order=("ftp-nat", 2), pool=("10.10.10.50",))]
+    assert list(ftp.states()["se1"].nat.values()) == [
+        NatRule(id=2, order=("ftp-nat", 2), pool=("10.10.10.50",)),
+        NatRule(id=3, order=("ftp-nat", 3), pool=("10.10.10.50",), enabled=False),
+    ]
 
 
 def test_a_group_that_changes(ftp):

@@ -1,6 +1,10 @@
 """A body as it came -> the body as stored: canonical, complete, in the grammar's order, every issue with its path."""
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from avish.config.transaction import Put
 
 
 def test_defaults_at_every_level(world):
@@ -129,3 +133,28 @@ def test_a_stored_body_normalises_to_itself(ftp):
             prepared = ftp.try_put(kind, **body)
             assert not prepared.errors
             assert prepared.changes == ()
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(
+    ["10.0.0.1", "10.0.0.0/8", "IS_IN", "System-TCP", "/api/pool/?name=", "https://[", "#", "a" * 300])
+junk = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+                    max_leaves=8)
+
+
+def fitting(message, depth=3):
+    """Bodies with the right names and any values."""
+    inner = {
+        name: (st.lists(fitting(field.message, depth - 1), max_size=2) if field.list else fitting(field.message, depth - 1)) | junk
+        if field.message is not None and depth else junk
+        for name, field in message.fields.items()
+    }
+    return st.fixed_dictionaries({}, optional=inner)
+
+
+@pytest.mark.parametrize("kind", ["natpolicy", "pool", "vsvip", "virtualservice", "networkservice", "vrfcontext", "serviceengine"])
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_no_body_raises(kind, ftp, data):
+    body = data.draw(fitting(ftp.schema.object(kind)))
+    prepared = ftp.prepare(Put(kind, None, body))
+    assert prepared.errors or prepared.config.get(*prepared.written[0])

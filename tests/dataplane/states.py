@@ -1,0 +1,165 @@
+"""States for tests: hand-written ones with every construct, and a Hypothesis strategy."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from hypothesis import strategies as st
+
+from dataplane.model import (
+    Address,
+    AddressMatch,
+    Listener,
+    NatRule,
+    PortMatch,
+    ProtocolMatch,
+    Route,
+    Service,
+    SeState,
+)
+
+ADDRESS_MATCHES = [
+    None,
+    AddressMatch(("1.2.3.4",)),
+    AddressMatch(("10.0.0.0/24", "10.0.1.0/24", "9.9.9.9-9.9.9.12")),
+    AddressMatch(("10.0.0.5-10.0.0.9",), negate=True),
+    AddressMatch(("1.1.1.1", "10.0.0.0/8"), negate=True),
+    AddressMatch(("1.1.1.1",), negate=True),
+    AddressMatch(()),
+    AddressMatch((), negate=True),
+    AddressMatch(("0.0.0.0/0",)),
+    AddressMatch(("0.0.0.0/0",), negate=True),
+    AddressMatch(("255.255.255.255", "0.0.0.0/1", "224.0.0.0-239.1.1.1")),
+    AddressMatch(("0.0.0.0",)),
+    AddressMatch(("128.0.0.0/1",)),
+    AddressMatch(("10.0.0.1-255.255.255.255", "1.1.1.1")),
+]
+PORT_MATCHES = [
+    None,
+    PortMatch((20,)),
+    PortMatch((21, 20, 22)),
+    PortMatch((20,), negate=True),
+    PortMatch((22, 20), negate=True),
+    PortMatch(()),
+    PortMatch((), negate=True),
+    PortMatch((0, 65535)),
+]
+PROTOCOL_MATCHES = [
+    None,
+    *(ProtocolMatch(name, negate) for name in ("tcp", "udp", "icmp", "sctp") for negate in (False, True)),
+]
+POOLS = [
+    ("10.9.0.1",),
+    ("10.9.0.1-10.9.0.7",),
+    ("10.9.0.0-10.9.0.255",),
+    ("10.9.0.1", "10.9.0.4-10.9.0.6", "10.9.0.8"),
+    ("10.9.0.1-10.9.0.1",),
+    (),
+]
+SERVERS = (("10.1.0.1", 21), ("10.1.0.2", 2121))
+SERVICES = [
+    Service(
+        1,
+        (
+            Listener("10.0.0.50", "tcp", 21, 21),
+            Listener("10.0.0.50", "udp", 53, 53),
+            Listener("10.0.0.50", "tcp", 8000, 8007),
+        ),
+        "round_robin",
+        SERVERS,
+    ),
+    Service(
+        2,
+        (
+            Listener("10.0.0.51", "tcp", 0, 65535),
+            Listener("10.0.0.52", "udp", 8192, 16383),
+            Listener("10.0.0.52", "tcp", 1, 3),
+        ),
+        "source_hash",
+        (("10.1.0.1", 0),) * 5,
+        keep_port=True,
+        snat=True,
+    ),
+    Service(3, (Listener("10.0.0.53", "tcp", 80, 80),), "round_robin", ()),
+    Service(
+        4,
+        (Listener("10.0.0.54", "tcp", 65535, 65535), Listener("10.0.0.54", "tcp", 0, 0)),
+        "source_hash",
+        (("10.1.0.9", 80),),
+        snat=True,
+    ),
+    Service(2**31 - 1, (Listener("10.0.0.55", "tcp", 80, 80),), "source_hash", (("10.1.0.9", 80),) * 300),
+]
+
+
+def every_rule() -> dict[int, NatRule]:
+    """NAT rules with every combination that could meet in the rule text."""
+    rules: list[NatRule] = []
+    for source, destination in product(ADDRESS_MATCHES, repeat=2):
+        number = len(rules) + 1
+        rules.append(NatRule(number, ("a", number), POOLS[number % 6], source=source, destination=destination))
+    for source, destination, protocol in product(PORT_MATCHES, PORT_MATCHES, PROTOCOL_MATCHES):
+        number = len(rules) + 1
+        rules.append(
+            NatRule(
+                number,
+                ("b", -number),
+                POOLS[number % 6],
+                source=ADDRESS_MATCHES[number % 4],
+                source_port=source,
+                destination_port=destination,
+                protocol=protocol,
+            )
+        )
+    return {rule.id: rule for rule in rules}
+
+
+def every_construct() -> SeState:
+    """A state with every construct that is rendered to nftables."""
+    return SeState(services={service.id: service for service in SERVICES}, nat=every_rule(), switches={"routing": True})
+
+
+_ips = st.integers(1, 250).map(lambda n: f"10.0.0.{n}")
+_ports = st.integers(0, 65535)
+
+
+@st.composite
+def _service(draw, number):
+    """Each service has an address of its own, so that two never want the same listener."""
+    ports = sorted(draw(st.sets(_ports, max_size=4)))
+    listeners = [Listener(f"10.5.{number}.1", draw(st.sampled_from(["tcp", "udp"])), port, port) for port in ports]
+    if draw(st.booleans()):
+        listeners.append(Listener(f"10.5.{number}.2", "tcp", *sorted(draw(st.tuples(_ports, _ports)))))
+    slots = draw(st.lists(st.tuples(_ips, _ports), max_size=4))
+    picker = draw(st.sampled_from(["round_robin", "source_hash"]))
+    return Service(number, tuple(listeners), picker, tuple(slots), draw(st.booleans()), draw(st.booleans()))
+
+
+@st.composite
+def _rule(draw, number):
+    return NatRule(
+        number,
+        (draw(st.sampled_from(["p", "q"])), draw(st.integers(0, 9))),
+        draw(st.sampled_from(POOLS)),
+        draw(st.sampled_from(ADDRESS_MATCHES)),
+        draw(st.sampled_from(ADDRESS_MATCHES)),
+        draw(st.sampled_from(PORT_MATCHES)),
+        draw(st.sampled_from(PORT_MATCHES)),
+        draw(st.sampled_from(PROTOCOL_MATCHES)),
+    )
+
+
+@st.composite
+def states(draw):
+    """Any state that nftables takes; addresses and routes are not those of a particular engine."""
+    ips = draw(st.sets(_ips, max_size=3))
+    prefixes = draw(st.sets(st.integers(0, 9).map(lambda n: f"10.9.{n}.0/24"), max_size=3))
+    numbers = draw(st.sets(st.integers(1, 5), max_size=4))
+    rules = draw(st.sets(st.integers(1, 5), max_size=4))
+    return SeState(
+        {ip: Address(ip, draw(st.sampled_from(["", "eth1"])), draw(st.sampled_from(["vip", "nat"]))) for ip in ips},
+        {prefix: Route(prefix, draw(_ips)) for prefix in prefixes},
+        {number: draw(_service(number)) for number in numbers},
+        {number: draw(_rule(number)) for number in rules},
+        draw(st.sampled_from([{}, {"routing": True}, {"routing": False}])),
+    )
