@@ -117,10 +117,10 @@ class Netlink:
         return self._sequence
 
     def receive(self) -> list[Message]:
-        """The messages of the next datagram. Raises NetlinkTimeoutError, OSError (ENOBUFS: overrun)."""
+        """The messages of the next datagram. Raises NetlinkTimeoutError, BlockingIOError (timeout 0), ENOBUFS."""
         try:
             data = self._socket.recv(RECEIVE_SIZE)
-        except (TimeoutError, BlockingIOError) as error:
+        except TimeoutError as error:
             raise NetlinkTimeoutError(errno.ETIMEDOUT, "netlink: no answer from the kernel") from error
         return list(messages(data))
 

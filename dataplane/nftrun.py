@@ -11,7 +11,7 @@ import threading
 import time
 
 from dataplane.errors import RefusedError
-from dataplane.netlink import Netlink, NetlinkTimeoutError, netfilter_type
+from dataplane.netlink import Netlink, netfilter_type
 from dataplane.nft import TABLE
 
 _TIMEOUT = 120.0
@@ -96,7 +96,7 @@ class Loader:
         while True:
             try:
                 ports |= {message.port for message in self._commits.receive() if message.type == _COMMIT}
-            except NetlinkTimeoutError:
+            except BlockingIOError:
                 return ports
             except OSError as error:
                 if error.errno != errno.ENOBUFS:

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from avish.api.http1 import ClosedError, Connection, ProtocolError, Response
 from avish.errors import UnavailableError
 
 TIMEOUT = 120.0
 """Seconds an answer may take: the longest commit, not the usual one."""
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 class Answer:
@@ -32,11 +20,11 @@ class Answer:
 
     __slots__ = ("body", "etag", "status", "warnings")
 
-    def __init__(self, response: http.client.HTTPResponse, data: bytes) -> None:
+    def __init__(self, response: Response, data: bytes) -> None:
         self.status = response.status
         self.body: Any = json.loads(data) if data else None
-        self.warnings: tuple[str, ...] = tuple(json.loads(response.headers.get("X-Avish-Warnings") or "[]"))
-        self.etag = response.headers.get("ETag", "")
+        self.warnings: tuple[str, ...] = tuple(json.loads(response.headers.get("x-avish-warnings") or "[]"))
+        self.etag = response.headers.get("etag", "")
 
 
 class Client:
@@ -44,7 +32,7 @@ class Client:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self._connection = _UnixConnection(home / "avishd.sock")
+        self._connection = Connection(home / "avishd.sock", TIMEOUT)
 
     def connect(self) -> None:
         """Find out whether a controller is there."""
@@ -63,31 +51,29 @@ class Client:
             headers["Content-Type"] = "application/json"
         for last in (False, True):
             try:
-                fresh = self._connection.sock is None
-                self._connection.request(method, target(path, query), body=data, headers=headers)
-                response = self._connection.getresponse()
+                fresh = not self._connection.open
+                response = self._connection.request(method, target(path, query), headers, data)
                 return Answer(response, response.read())
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
+            except (ClosedError, BrokenPipeError, ConnectionResetError) as error:
                 self._connection.close()
                 if last or fresh or method != "GET":
                     raise self._lost(method, error) from None
-            except (OSError, http.client.HTTPException, ValueError) as error:
+            except (OSError, ProtocolError, ValueError) as error:
                 self._connection.close()
                 raise self._away(error) from None
         raise AssertionError("unreachable")
 
     def stream(self, path: str) -> Iterator[dict[str, Any]]:
         """The events of a path, one JSON object a line, on a connection of its own until it ends."""
-        connection = _UnixConnection(self.home / "avishd.sock")
+        connection = Connection(self.home / "avishd.sock", TIMEOUT)
         try:
-            connection.request("GET", path)
-            response = connection.getresponse()
+            response = connection.request("GET", path, {})
             if response.status >= 400:
-                raise UnavailableError(str(json.loads(response.read() or b"{}").get("error", response.reason)))
-            for line in response:
+                raise UnavailableError(str(json.loads(response.read() or b"{}").get("error", response.status)))
+            for line in response.lines():
                 if line.strip():
                     yield json.loads(line)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, ProtocolError, ValueError) as error:
             raise self._away(error) from None
         finally:
             connection.close()

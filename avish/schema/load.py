@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import tempfile
 import zlib
 from functools import cache
 from pathlib import Path
@@ -73,6 +72,8 @@ def _compile(texts: dict[str, bytes]) -> Schema:
 
 
 def _keep(path: Path, data: bytes) -> None:
+    import tempfile  # only needed when the grammar has changed
+
     try:
         path.parent.mkdir(exist_ok=True)
         for old in path.parent.glob("grammar-*.pickle"):

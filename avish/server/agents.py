@@ -6,7 +6,6 @@ import logging
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from avish.server.home import EngineSpec, Home, private_log
-from avish.server.http import peer
+from avish.server.sockets import connect, listener_pid
 from dataplane.errors import UnreachableError
 from dataplane.remote import RemoteDriver
 
@@ -23,27 +22,6 @@ log = logging.getLogger(__name__)
 START_SECONDS = 10.0
 STOP_SECONDS = 3.0
 _POLL_MS = 10
-
-
-def connect(path: Path, timeout: float | None = None) -> socket.socket | None:
-    """A connection to a Unix socket, None when nobody listens there."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(timeout)
-    try:
-        connection.connect(str(path))
-    except OSError:
-        connection.close()
-        return None
-    return connection
-
-
-def listener_pid(path: Path) -> int | None:
-    """Which process listens on a Unix socket, None when nobody does."""
-    connection = connect(path, timeout=2.0)
-    if connection is None:
-        return None
-    with connection:
-        return peer(connection)[0]
 
 
 def end_process(pid: int, patience: float = STOP_SECONDS) -> None:

@@ -28,7 +28,8 @@ from avish.operate.marks import describe
 from avish.schema.load import schema
 from avish.server.agents import agent_of
 from avish.server.home import EngineSpec, Home, socket_group
-from avish.server.http import Front, listen
+from avish.server.http import Front
+from avish.server.sockets import listen
 from dataplane.errors import DataplaneError
 
 log = logging.getLogger(__name__)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import pwd
 import secrets
 import socket
-import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from avish.api.request import Request, Response
 from avish.controller.access import SUPERUSER
+from avish.server.sockets import peer
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +25,7 @@ HANDLERS = 16
 """Requests worked on at the same time."""
 STREAMS = 64
 """Followed streams; each holds a thread."""
-_CREDENTIALS = struct.Struct("3i")
 Handle = Callable[[Request], Response]
-
-
-def peer(connection: socket.socket) -> tuple[int, int]:
-    """(pid, uid) of the process at the other end of a Unix socket."""
-    size = _CREDENTIALS.size
-    pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return pid, uid
 
 
 def user_of(uid: int) -> str:
@@ -147,19 +137,3 @@ async def _body(http: web.Request) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise _RefusedError(400, f"the body is not JSON: {error}") from None
-
-
-def listen(path: Path, group: int | None) -> socket.socket:
-    """A listening Unix socket: 0660 for ``group``, else 0600. The caller holds the lock of the home directory."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(before)
-    if group is not None:
-        os.chown(path, -1, group)
-        path.chmod(0o660)
-    listener.listen(128)
-    return listener

@@ -12,7 +12,6 @@ from typing import IO, Any, Protocol
 from avish.api.client import Answer, Client, target
 from avish.errors import AvishError
 from avish.shell.effects import Call, Document, Effect, Exit, Print, Reply, Stream, Warn
-from avish.shell.pipes import piped
 from avish.shell.session import Session
 
 
@@ -108,7 +107,10 @@ class Driver:
         return None
 
     def _out(self, text: str, pipes: tuple[tuple[str, ...], ...]) -> None:
-        text = piped(text, pipes)
+        if pipes:
+            from avish.shell.pipes import piped  # start-up does not pay for a pipe
+
+            text = piped(text, pipes)
         if text:
             self.screen.out(text)
 

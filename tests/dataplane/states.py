@@ -109,6 +109,7 @@ def every_rule() -> dict[int, NatRule]:
                 source_port=source,
                 destination_port=destination,
                 protocol=protocol,
+                enabled=number % 7 != 0,
             )
         )
     return {rule.id: rule for rule in rules}
@@ -146,6 +147,7 @@ def _rule(draw, number):
         draw(st.sampled_from(PORT_MATCHES)),
         draw(st.sampled_from(PORT_MATCHES)),
         draw(st.sampled_from(PROTOCOL_MATCHES)),
+        draw(st.booleans()),
     )
 
 

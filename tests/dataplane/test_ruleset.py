@@ -136,6 +136,12 @@ def test_rules_are_tried_by_policy_and_index():
     assert ruleset.render(state).chains["nat"].rules == ("jump nat_5", "jump nat_7", "jump nat_6")
 
 
+def test_a_disabled_rule_is_not_tried_and_keeps_its_counters():
+    table = ruleset.render(SeState(nat={1: NatRule(1, ("p", 1), ("10.9.0.1",), enabled=False)}))
+    assert table.chains["nat"].rules == ()
+    assert table.counters == {"nat_1_evaluated", "nat_1_hits"}
+
+
 def test_two_services_on_one_listener_are_refused_by_name():
     state = services(HTTP, replace(HTTP, id=8))
     with pytest.raises(RefusedError, match=r"10\.0\.0\.1 tcp port 80"):

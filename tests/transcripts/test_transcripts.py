@@ -1,7 +1,8 @@
 """Whole sessions: the prompt lines of a transcript are typed, the rest must come out.
 
 ``\\t`` or ``?`` at the end of an input shows what may stand there, as TAB TAB and ``?`` do on a terminal. Lines above
-the first prompt say what the transcript is for. AVISH_UPDATE_TRANSCRIPTS=1 writes what came out into the files.
+the first prompt say what the transcript is for, and with which options of ``avish`` it runs (``# options: --dry-run``).
+AVISH_UPDATE_TRANSCRIPTS=1 writes what came out into the files.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ def replayed(text, lab):
     """The transcript as it comes out now."""
     lines = text.splitlines()
     first = next(number for number, line in enumerate(lines) if PROMPT.match(line))
-    options = {"dry_run": True} if any(line.startswith("# options: --dry-run") for line in lines[:first]) else {}
-    terminal = Terminal(lab, **options)
+    given = " ".join(lines[:first]).partition("# options:")[2]
+    terminal = Terminal(lab, dry_run="--dry-run" in given, brief="--min-output" in given)
     inputs = [found.group(1) for line in lines if (found := PROMPT.match(line))]
     pieces = []
     for typed in inputs:

@@ -11,7 +11,8 @@ import threading
 import pytest
 
 from avish.api.request import Response
-from avish.server.http import BODY_LIMIT, Front, listen, peer, user_of
+from avish.server.http import BODY_LIMIT, Front, user_of
+from avish.server.sockets import listen, peer
 
 HANG = 20.0
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from avish.api.client import Client
-from avish.server.agents import listener_pid
 from avish.server.home import Home
+from avish.server.sockets import listener_pid
 
 pytestmark = pytest.mark.root
 HANG = 30.0

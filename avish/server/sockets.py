@@ -1,0 +1,54 @@
+"""Unix sockets: who is at the other end, who listens, and how to."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from pathlib import Path
+
+_CREDENTIALS = struct.Struct("3i")
+
+
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """(pid, uid) of the process at the other end of a Unix socket."""
+    size = _CREDENTIALS.size
+    pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return pid, uid
+
+
+def connect(path: Path, timeout: float | None = None) -> socket.socket | None:
+    """A connection to a Unix socket, None when nobody listens there."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
+    try:
+        connection.connect(str(path))
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+def listener_pid(path: Path) -> int | None:
+    """Which process listens on a Unix socket, None when nobody does."""
+    connection = connect(path, timeout=2.0)
+    if connection is None:
+        return None
+    with connection:
+        return peer(connection)[0]
+
+
+def listen(path: Path, group: int | None) -> socket.socket:
+    """A listening Unix socket: 0660 for ``group``, else 0600. The caller holds the lock of the home directory."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    if group is not None:
+        os.chown(path, -1, group)
+        path.chmod(0o660)
+    listener.listen(128)
+    return listener
