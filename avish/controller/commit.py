@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from avish.compile.compiler import Compiler, needed_ids
 from avish.config.config import Change, Config
@@ -99,7 +99,14 @@ class Committer:
                 except BaseException:
                     undo()
                     raise
-            return outcome
+            return replace(outcome, warnings=(*outcome.warnings, *self._left_behind(old, target)))
+
+    def _left_behind(self, old: Head, target: Head) -> Iterator[Issue]:
+        """The engines that a change concerns but did not reach."""
+        for engine in self._engines.values():
+            if engine.applied is None and diff(old.state(engine.name), target.state(engine.name)):
+                text = f"does not answer ({engine.reason}); it gets this change when it is back"
+                yield Issue(f"service engine {engine.name}", text, "warning")
 
     def bring_up(self, engine: Engine) -> list[str]:
         """Make an engine hold what the head asks of it; says in words what was changed."""
@@ -134,7 +141,7 @@ class Committer:
         return {name: plan for name, plan in plans.items() if plan}
 
     def _check(self, plans: Plans) -> None:
-        refusals = self._on_engines(plans, lambda engine, plan: engine.driver.check(plan))
+        refusals = self._on_engines(plans, _check_engine)
         if refusals:
             raise ApplyError(_refusal_text(refusals, "nothing was changed"))
 
@@ -201,6 +208,13 @@ def _outcome(old: Head, target: Head, prepared: Prepared, plans: Plans) -> Outco
         warnings=tuple(prepared.warnings),
         kernel={name: plan_text(plan) for name, plan in plans.items()},
     )
+
+
+def _check_engine(engine: Engine, plan: Plan) -> None:
+    """A frozen agent is found out by a question answered at once, not by waiting for a change that it never makes."""
+    if engine.keeper.revision() != engine.revision:
+        raise UnreachableError("its agent was started again")
+    engine.driver.check(plan)
 
 
 def _nothing() -> None:

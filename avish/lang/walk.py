@@ -102,6 +102,8 @@ def _unknown(walk: Walk, tree: Tree, token: Token) -> str:
         return f"{shown(token.text)} is not possible inside a mode ({remedy})"
     if not walk.node.words and walk.node.value is None and walk.node.fall is None:
         return f"the command ends before {shown(token.text)}"
+    if walk.node.fall is not None:
+        return f"{shown(token.text)} is neither True nor False, nor a field that could follow"
     return f"unknown {'field' if walk.node.fields else 'word'} {shown(token.text)}"
 
 
@@ -114,7 +116,7 @@ def _step(walk: Walk, tree: Tree, token: Token, *, abbreviate: bool) -> None:
     if not token.quoted:
         if _literal(walk, token.text):
             return
-        if abbreviate and (word := _unique(walk.node, token.text)):
+        if abbreviate and not _outer(walk, tree, token.text) and (word := _unique(walk.node, token.text)):
             _literal(walk, word)
             return
     if _valued(walk, tree, token.text):
@@ -181,16 +183,22 @@ def _climb(walk: Walk, tree: Tree, word: str) -> None:
     node = walk.node.fall or walk.node
     if not node.fields:
         raise _Unfit
+    depth = _outer(walk, tree, word)
+    if not depth:
+        raise _Unfit
+    if walk.node.leave is not None:
+        walk.ops.append(walk.node.leave)
+    walk.ops.extend([("save",)] * (len(walk.frames) - depth))
+    del walk.frames[depth:]
+    _take(walk, tree.entry(walk.frames[-1]).words[word])
+
+
+def _outer(walk: Walk, tree: Tree, word: str) -> int:
+    """How many frames stay open when the innermost outer message with a field ``word`` is gone back to; 0: none has."""
     for depth in range(len(walk.frames) - 1, 0, -1):
-        outer = tree.entry(walk.frames[depth - 1])
-        if word in outer.words and word != "no":
-            if walk.node.leave is not None:
-                walk.ops.append(walk.node.leave)
-            walk.ops.extend([("save",)] * (len(walk.frames) - depth))
-            del walk.frames[depth:]
-            _take(walk, outer.words[word])
-            return
-    raise _Unfit
+        if word != "no" and word in tree.entry(walk.frames[depth - 1]).words:
+            return depth
+    return 0
 
 
 def _finish(walk: Walk) -> Walk:

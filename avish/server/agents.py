@@ -20,6 +20,8 @@ from dataplane.remote import RemoteDriver
 log = logging.getLogger(__name__)
 
 START_SECONDS = 10.0
+ANSWER_SECONDS = 2.0
+"""An agent that runs answers within this time whether it is well, whatever else it does."""
 STOP_SECONDS = 3.0
 _POLL_MS = 10
 
@@ -44,8 +46,7 @@ def end_process(pid: int, patience: float = STOP_SECONDS) -> None:
 
 def agent_of(home: Home, spec: EngineSpec) -> AgentProcess:
     """The agent of an engine of ``home``, running or not."""
-    path = home.agent_socket(spec.name)
-    return AgentProcess(spec.name, spec.namespace, path, home.agent_log(spec.name), RemoteDriver(path))
+    return AgentProcess(spec.name, spec.namespace, home.agent_socket(spec.name), home.agent_log(spec.name))
 
 
 @dataclass
@@ -56,8 +57,11 @@ class AgentProcess:
     namespace: str
     path: Path
     log_file: Path
-    driver: RemoteDriver
+    _driver: RemoteDriver = field(init=False, repr=False)
     _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self._driver = RemoteDriver(self.path, ANSWER_SECONDS)
 
     def ensure(self) -> bool:
         """Start the agent unless one listens already; True if it was started. UnreachableError when that fails."""
@@ -70,7 +74,7 @@ class AgentProcess:
 
     def revision(self) -> int | None:
         """The revision the agent holds, None since its start. UnreachableError when it does not answer."""
-        held = self.driver.hello()["revision"]
+        held = self._driver.hello()["revision"]
         return None if held is None else int(held)
 
     def stop(self) -> None:
@@ -82,7 +86,11 @@ class AgentProcess:
         self.path.unlink(missing_ok=True)
 
     def _alive(self) -> bool:
-        connection = connect(self.path, timeout=2.0)
+        """Whether an agent listens. UnreachableError when one does that takes no connection any more."""
+        try:
+            connection = connect(self.path, ANSWER_SECONDS)
+        except OSError as error:
+            raise UnreachableError(f"the agent of {self.engine} is stuck: {error.strerror or error}") from error
         if connection is None:
             return False
         connection.close()

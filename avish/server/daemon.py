@@ -31,6 +31,7 @@ from avish.server.home import EngineSpec, Home, socket_group
 from avish.server.http import Front
 from avish.server.sockets import listen
 from dataplane.errors import DataplaneError
+from dataplane.remote import RemoteDriver
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,7 @@ MakeEngine = Callable[[Home, EngineSpec], Engine]
 
 def real_engine(home: Home, spec: EngineSpec) -> Engine:
     """An engine behind an agent process."""
-    agent = agent_of(home, spec)
-    return Engine(spec.name, agent.driver, agent, time.time)
+    return Engine(spec.name, RemoteDriver(home.agent_socket(spec.name)), agent_of(home, spec), time.time)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from avish.server.home import EngineSpec, Home, private_log
 from dataplane import lab
 from dataplane.errors import DataplaneError
 from dataplane.model import SeState
+from dataplane.remote import RemoteDriver
 from dataplane.topology import MAIN_VRF, Topology, engine_namespaces, load
 
 START_SECONDS = 60.0
@@ -136,7 +137,7 @@ def _stop_engine(home: Home, spec: EngineSpec) -> list[str]:
     if not spec.made:
         try:
             agent.ensure()
-            agent.driver.sync(SeState(), 0)
+            RemoteDriver(agent.path).sync(SeState(), 0)
         except DataplaneError as error:
             said = [f"service engine {spec.name}: its kernel could not be cleaned: {error}"]
     agent.stop()

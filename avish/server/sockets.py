@@ -18,14 +18,17 @@ def peer(connection: socket.socket) -> tuple[int, int]:
 
 
 def connect(path: Path, timeout: float | None = None) -> socket.socket | None:
-    """A connection to a Unix socket, None when nobody listens there."""
+    """A connection to a Unix socket, None when nobody listens there. OSError when who listens does not take it."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(timeout)
     try:
         connection.connect(str(path))
-    except OSError:
+    except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         return None
+    except OSError:
+        connection.close()
+        raise
     return connection
 
 

@@ -24,6 +24,8 @@ class Frame:
     position: int | None = None
     announced: bool = True
     """False: a new element of which the user has not been told yet."""
+    unset: frozenset[str] = frozenset()
+    """Fields unset in a new element, for the case that it turns out to be an existing one."""
 
 
 @dataclass(slots=True)
@@ -70,10 +72,11 @@ class Candidate:
             frame.value.update(op[1])
         elif kind == "unset":
             frame.value.pop(op[1].name, None)
+            frame.unset |= {op[1].name}
         elif kind == "discard":
             self._discard(op[1], op[2])
         elif kind == "save":
-            self._save()
+            return self._save()
         elif kind == "cancel":
             self.frames.pop()
         return []
@@ -84,11 +87,11 @@ class Candidate:
         for parent, frame in zip(self.frames, self.frames[1:], strict=False):
             if frame.field is None or not frame.field.list or frame.position is not None:
                 continue
+            elements = parent.value.get(frame.field.name, [])
             if frame.message.key and all(key in frame.value for key in frame.message.key):
-                self._rebind(frame, parent.value.get(frame.field.name, []))
-            if frame.position is None and not frame.announced:
-                lines.append("New object being created")
-            frame.announced = True
+                self._rebind(frame, elements)
+            if _twin_of(frame, elements) is None:
+                lines += _announce(frame)
         return lines
 
     def remove(self, item: Field, which: list[Op]) -> list[str]:
@@ -147,7 +150,7 @@ class Candidate:
             raise ValidationError([Issue(self._place(item.name), f"{item.leaf.format(value)} is not in the list")])
         self.frames[-1].value[item.name] = kept
 
-    def _save(self) -> None:
+    def _save(self) -> list[str]:
         """Merge the innermost frame into its parent; required fields and limits are checked here."""
         frame = self.frames[-1]
         if frame.field is None:
@@ -164,12 +167,11 @@ class Candidate:
         elif frame.position is not None:
             parent[frame.field.name][frame.position] = frame.value
         else:
-            self._append(frame.field, parent, frame.value)
-
-    def _append(self, item: Field, parent: Body, value: Body) -> None:
-        elements = parent.setdefault(item.name, [])
-        self._room(item, elements)
-        elements.append(value)
+            elements = parent.setdefault(frame.field.name, [])
+            self._room(frame.field, elements)
+            elements.append(frame.value)
+            return _announce(frame)
+        return []
 
     def _room(self, item: Field, values: list[Any]) -> None:
         if item.max_items and len(values) >= item.max_items:
@@ -178,11 +180,12 @@ class Candidate:
     @staticmethod
     def _rebind(frame: Frame, elements: list[Body]) -> None:
         """If an element with the key (or, without a key, the value) of a new one exists, go on with that one."""
-        for position, element in enumerate(elements):
-            if _same_element(frame.message, element, frame.value):
-                frame.value = merged(frame.message, element, frame.value)
-                frame.position = position
-                return
+        position = _twin_of(frame, elements)
+        if position is None:
+            return
+        kept = {name: value for name, value in elements[position].items() if name not in frame.unset}
+        frame.value = merged(frame.message, kept, frame.value)
+        frame.position = position
 
     def _place(self, last: str = "") -> str:
         parts = [
@@ -191,6 +194,22 @@ class Candidate:
             if f.field is not None
         ]
         return " ".join([self.type.word, self.name, ".".join([*parts, last] if last else parts)]).rstrip()
+
+
+def _twin_of(frame: Frame, elements: list[Body]) -> int | None:
+    """The position of the element that a list's frame is, or would be if nothing more of its key were typed."""
+    if frame.position is not None:
+        return frame.position
+    same = (n for n, element in enumerate(elements) if _same_element(frame.message, element, frame.value))
+    return next(same, None)
+
+
+def _announce(frame: Frame) -> list[str]:
+    """What to say of a new element, once."""
+    if frame.announced:
+        return []
+    frame.announced = True
+    return ["New object being created"]
 
 
 def _number(frame: Frame, parent: Frame) -> int:

@@ -20,9 +20,11 @@ class Step:
 
     @property
     def request(self) -> dict[str, Any]:
-        """As POST /api/transaction takes it."""
-        request = {"method": self.method, "path": self.path}
-        return request if self.body is None else {**request, "body": self.body}
+        """As POST /api/transaction takes it; without the time of the last change, which the steps before moved on."""
+        request: dict[str, Any] = {"method": self.method, "path": self.path}
+        if self.body is not None:
+            request["body"] = {name: value for name, value in self.body.items() if name != "_last_modified"}
+        return request
 
 
 @dataclass(slots=True)
@@ -35,17 +37,6 @@ class Rehearsal:
     def find(self, object_type: str, name: str) -> Step | None:
         """The last step that decided about an object."""
         return next((s for s in reversed(self.steps) if (s.type, s.name) == (object_type, name)), None)
-
-    def with_step(self, step: Step) -> list[Step]:
-        """The steps and one more. An object made in the dry run has no uuid yet: changing it changes the step that
-        makes it, deleting it takes that step away.
-        """
-        made = self.find(step.type, step.name)
-        if made is None or made.method != "POST":
-            return [*self.steps, step]
-        changed = [] if step.body is None else [Step(made.type, made.name, "POST", made.path, step.body)]
-        at = self.steps.index(made)
-        return [*self.steps[:at], *changed, *self.steps[at + 1 :]]
 
     def fresh(self, engine: str, kernel_steps: list[str]) -> list[str]:
         """The kernel steps of an engine that were not told before, as lines."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Generator
 from typing import Any
+from urllib.parse import quote
 
 from avish.errors import ApplyError, AvishError, ConflictError, Issue, UnavailableError, ValidationError
 from avish.lang.tree import Op, Tree
@@ -123,9 +124,9 @@ class Session:
         place = f"{object_type.word} {candidate.name}"
         if issues := missing(object_type, body, place):
             raise ValidationError(issues)
-        method, path = ("POST", f"/api/{object_type.name}")
-        if candidate.stored is not None and "uuid" in candidate.stored:
-            method, path = "PUT", f"{path}/{candidate.stored['uuid']}"
+        method, path = "POST", f"/api/{object_type.name}"
+        if candidate.stored is not None:
+            method, path = "PUT", _address(object_type, candidate.stored)
         if self._rehearsal is not None:
             step = Step(object_type.name, body.get("name", candidate.name), method, path, body)
             yield from self._rehearse(self._rehearsal, step, place)
@@ -141,7 +142,7 @@ class Session:
 
     def _rehearse(self, rehearsal: Rehearsal, step: Step, place: str) -> Run:
         """Everything so far and this step as one transaction that is thrown away."""
-        steps = rehearsal.with_step(step)
+        steps = [*rehearsal.steps, step]
         requests = {"requests": [one.request for one in steps]}
         reply = yield from self._ask(Call("POST", "/api/transaction", {"dryrun": "1"}, requests))
         rehearsal.steps = steps
@@ -162,7 +163,7 @@ class Session:
     def _delete(self, name: str, key: str) -> Run:
         object_type = self.tree.schema.object(name)
         body = yield from self._existing(object_type, key)
-        path = f"/api/{name}/{body.get('uuid', '')}"
+        path = _address(object_type, body)
         if self._rehearsal is not None:
             yield from self._rehearse(self._rehearsal, Step(name, key, "DELETE", path), f"{object_type.word} {key}")
             return
@@ -233,6 +234,13 @@ class Session:
     def _warn(reply: Reply) -> Run:
         for text in reply.warnings:
             yield Warn(text)
+
+
+def _address(object_type: ObjectType, body: Body) -> str:
+    """The path of an object; by name where a dry run has only just made it."""
+    if "uuid" in body:
+        return f"/api/{object_type.name}/{body['uuid']}"
+    return f"/api/{object_type.name}?name={quote(str(body['name']))}"
 
 
 def _print(lines: list[str]) -> Run:

@@ -10,6 +10,7 @@ from avish.api.request import Request
 from avish.controller.engines import Engine
 from avish.server.daemon import build
 from avish.server.home import EngineSpec, Home
+from dataplane.errors import UnreachableError
 from dataplane.fake import FakeDriver
 from dataplane.model import Interface
 
@@ -25,13 +26,18 @@ def ports(number):
 
 
 class Keeper:
-    """An agent that needs nobody to keep it."""
+    """Of an agent that needs nobody to keep it."""
+
+    def __init__(self, driver):
+        self.driver = driver
 
     def ensure(self):
         return False
 
     def revision(self):
-        return 1
+        if not self.driver.reachable:
+            raise UnreachableError("no agent answers")
+        return self.driver.revision
 
 
 class Rig:
@@ -67,7 +73,7 @@ class Rig:
                 self.controller.committer.bring_up(engine)
 
     def _engine(self, home, spec):
-        return Engine(spec.name, self.drivers[spec.name], Keeper(), self._now)
+        return Engine(spec.name, self.drivers[spec.name], Keeper(self.drivers[spec.name]), self._now)
 
     def _now(self):
         self.clock += 0.001

@@ -57,7 +57,10 @@ def test_an_apply_that_one_refuses_is_undone_on_the_other(ftp):
 
 def test_an_engine_that_does_not_answer_is_brought_up_later(ftp):
     ftp.drivers["se2"].reachable = False
-    assert ftp.change("virtualservice", "ftp-vs", services=[{"port": 2121}]).status == 200
+    answer = ftp.change("virtualservice", "ftp-vs", services=[{"port": 2121}])
+    assert answer.status == 200
+    assert "service engine se2: does not answer" in answer.headers["X-Avish-Warnings"]
+    assert "X-Avish-Warnings" not in ftp.change("pool", "ftp-pool", description="x").headers
     engine = ftp.controller.engines["se2"]
     assert (engine.status, engine.reason) == ("out_of_sync", "no agent answers")
     assert not engine.synced.is_set()
@@ -66,6 +69,14 @@ def test_an_engine_that_does_not_answer_is_brought_up_later(ftp):
     ftp.bring_up()
     assert ftp.drivers["se2"].listeners()[0]["first"] == 2122
     assert engine.applied == ftp.head.state("se2")
+
+
+def test_an_agent_that_was_started_again_is_noticed_by_the_commit(ftp):
+    ftp.drivers["se1"].restart()
+    assert ftp.change("virtualservice", "ftp-vs", services=[{"port": 2121}]).status == 200
+    assert ftp.controller.engines["se1"].reason == "its agent was started again"
+    ftp.bring_up()
+    assert ftp.drivers["se1"].listeners()[0]["first"] == 2121
 
 
 def test_a_failing_journal_touches_no_kernel(ftp, monkeypatch):

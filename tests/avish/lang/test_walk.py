@@ -245,7 +245,7 @@ ERRORS = [
     ("servers 10.1.1", POOL, "ip: '10.1.1' is not an IP address", "10.1.1", ""),
     ("lb_algorithm lb_algorithm_round_robbin", POOL, "lb_algorithm: 'lb_algorithm_round_robbin' is not one of its values",
      "lb_algorithm_round_robbin", "lb_algorithm_round_robin"),
-    ("enabled maybe", POOL, "unknown word 'maybe'", "maybe", None),
+    ("enabled maybe", POOL, "'maybe' is neither True nor False, nor a field that could follow", "maybe", None),
     ("uuid pool-1", POOL, "uuid cannot be set: identifier given at creation; never changes", "uuid", None),
     ("show pool", POOL, "'show' is not possible inside a mode (do show ...)", "show", ""),
     ("configure pool x", POOL, "'configure' is not possible inside a mode (save or cancel first)", "configure", ""),

@@ -151,6 +151,24 @@ def test_an_agent_killed_is_back_and_in_step(site):
     assert site.avishd("check").returncode == 0
 
 
+def test_a_frozen_agent_does_not_hold_up_a_save(site):
+    site.up()
+    site.service()
+    vs = site.call("GET", "/api/virtualservice").body["results"][0]
+    agent = site.agent()
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        answer = site.call("PUT", f"/api/virtualservice/{vs['uuid']}", body={**vs, "services": [{"port": 8081}]})
+        assert answer.status == 200, answer.body
+        assert time.monotonic() - begun < HANG
+        assert any("se1" in text for text in answer.warnings)
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    site.in_step()
+    assert ". 8081 " in site.ruleset()
+
+
 def test_a_controller_killed_loses_nothing(site):
     site.up()
     site.service()

@@ -318,14 +318,19 @@ class TestDryRun:
             ("POST", "/api/pool", "p"), ("PUT", "/api/pool/pool-1", "live"), ("DELETE", "/api/pool/pool-1", None),
         ]  # fmt: skip
 
-    def test_a_new_object_edited_again_is_still_one_creation(self, shell):
-        shell.type("configure pool p", "save", "configure vsvip v", "save", "configure pool p", "enabled", "save")
-        assert self.sent(shell) == [("POST", "/api/pool", "p"), ("POST", "/api/vsvip", "v")]
-        assert shell.world.writes[-1].body["requests"][0]["body"] == {"name": "p", "enabled": True}
+    def test_an_object_made_before_goes_by_its_name(self, shell):
+        shell.type("configure pool 'p 1'", "save", "configure vsvip v", "save", "configure pool 'p 1'", "enabled", "save")
+        shell.type("delete pool 'p 1'")
+        assert self.sent(shell) == [
+            ("POST", "/api/pool", "p 1"), ("POST", "/api/vsvip", "v"),
+            ("PUT", "/api/pool?name=p%201", "p 1"), ("DELETE", "/api/pool?name=p%201", None),
+        ]  # fmt: skip
+        assert shell.type("show pool 'p 1'") == ["error: there is no pool named 'p 1'"]
 
-    def test_a_new_object_deleted_is_gone(self, shell):
-        shell.type("configure pool p", "save", "configure vsvip v", "save", "delete pool p")
-        assert self.sent(shell) == [("POST", "/api/vsvip", "v")]
+    def test_the_time_of_the_last_change_stays_out(self, shell):
+        shell.world.objects["pool"]["live"]["_last_modified"] = "17"
+        shell.type("configure pool live", "save", "configure pool live", "save")
+        assert all("_last_modified" not in r["body"] for r in shell.world.writes[-1].body["requests"])
 
     def test_what_was_deleted_is_made_anew(self, shell):
         shell.type("delete pool live")

@@ -1,0 +1,127 @@
+"""A change that fails at any of its steps leaves everything as it was; the kernel is simulated here."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataplane import capture, links, local, sysctl
+from dataplane.diff import Step, diff
+from dataplane.errors import RefusedError, UnreachableError
+from dataplane.model import Address, Listener, Route, Service, SeState
+from dataplane.refusals import Surroundings
+
+OLD = SeState(
+    {"10.0.0.1": Address("10.0.0.1", "eth1", "vip"), "10.0.0.2": Address("10.0.0.2", "eth1", "vip")},
+    {"10.1.0.0/24": Route("10.1.0.0/24", "10.0.0.9")},
+    {1: Service(1, (Listener("10.0.0.1", "tcp", 80, 80),), "round_robin", ())},
+)
+NEW = SeState(
+    {"10.0.0.1": Address("10.0.0.1", "eth2", "vip"), "10.0.0.3": Address("10.0.0.3", "eth1", "vip")},
+    {"10.2.0.0/24": Route("10.2.0.0/24", "10.0.0.9")},
+    {2: Service(2, (Listener("10.0.0.3", "tcp", 80, 80),), "round_robin", ())},
+)
+
+
+class Kernel:
+    """Carries out steps and loads; the one with number ``failing`` is refused, ``broken``: all after it too."""
+
+    def __init__(self):
+        self.links = {}
+        self.loaded = []
+        self.count = 0
+        self.failing = None
+        self.broken = False
+
+    def step(self):
+        self.count += 1
+        if self.failing is not None and (self.count == self.failing or (self.broken and self.count > self.failing)):
+            raise RefusedError(f"step {self.count} fails")
+
+    def perform(self, step):
+        self.step()
+        if step.op == "put":
+            self.links[step.table, step.key] = step.new
+        else:
+            del self.links[step.table, step.key]
+
+    def load(self, commands):
+        self.step()
+        self.loaded.append(commands)
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    made = Kernel()
+    monkeypatch.setattr(sysctl, "prepare", lambda: None)
+    monkeypatch.setattr(sysctl, "write", lambda name, value: None)
+    monkeypatch.setattr(sysctl, "forwards", lambda: True)
+    monkeypatch.setattr(capture, "clean_stale", list)
+    monkeypatch.setattr(links, "perform", made.perform)
+    monkeypatch.setattr(links, "own_addresses", list)
+    monkeypatch.setattr(links, "own_routes", list)
+    monkeypatch.setattr(local, "refusals", lambda plan, target, around: [])
+    monkeypatch.setattr(local, "surroundings", lambda: Surroundings([], frozenset(), frozenset()))
+    monkeypatch.setattr(local, "Loader", lambda: made)
+    monkeypatch.setattr(local, "_compare", lambda state: (None, []))
+    return made
+
+
+@pytest.fixture
+def driver(kernel):
+    made = local.LocalDriver()
+    made.sync(OLD, 1)
+    kernel.count = 0
+    kernel.loaded.clear()
+    return made
+
+
+STEPS = len([step for step in diff(OLD, NEW) if step.table in ("addresses", "routes")]) + 1
+
+
+@pytest.mark.parametrize("failing", range(1, STEPS + 1))
+def test_a_failure_at_any_step_ends_in_the_old_state(driver, kernel, failing):
+    before = dict(kernel.links)
+    kernel.failing = failing
+    with pytest.raises(RefusedError, match=f"step {failing} fails"):
+        driver.apply(diff(OLD, NEW), 1, 2)
+    assert kernel.links == before
+    assert len(kernel.loaded) in (0, 2)  # the change and its reverse, or neither
+    assert driver.revision == 1
+    kernel.failing = None
+    driver.apply(diff(OLD, NEW), 1, 2)
+    assert driver.revision == 2
+
+
+def test_what_cannot_be_taken_back_is_out_of_sync(driver, kernel):
+    kernel.failing, kernel.broken = 3, True
+    with pytest.raises(RefusedError, match="step 3 fails"):
+        driver.apply(diff(OLD, NEW), 1, 2)
+    assert driver.revision is None
+    with pytest.raises(UnreachableError, match="out of sync"):
+        driver.check(())
+
+
+def test_a_sync_goes_as_far_as_it_can(kernel):
+    driver = local.LocalDriver()
+    kernel.failing = 1
+    with pytest.raises(RefusedError, match="step 1 fails"):
+        driver.sync(OLD, 1)
+    assert len(kernel.links) == 2
+    assert len(kernel.loaded) == 1
+    assert driver.revision is None
+
+
+def test_addresses_and_routes_are_compared_by_what_the_kernel_knows(monkeypatch):
+    monkeypatch.setattr(
+        links, "own_addresses", lambda: [Address("10.0.0.1", "eth2", "vip"), Address("10.0.0.2", "eth1", "vip")]
+    )
+    monkeypatch.setattr(links, "own_routes", lambda: [Route("10.1.0.0/24", "10.0.0.9", "eth1")])
+    wanted = SeState(
+        {"10.0.0.1": Address("10.0.0.1", "eth1", "vip"), "10.0.0.2": Address("10.0.0.2", "eth1", "nat")}, OLD.routes
+    )
+    moved = Address("10.0.0.1", "eth1", "vip")
+    gone = Address("10.0.0.1", "eth2", "vip")
+    assert local.link_plan(wanted) == (
+        Step("put", "addresses", "10.0.0.1", None, moved),
+        Step("drop", "addresses", "10.0.0.1", gone, None),
+    )
