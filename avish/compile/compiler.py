@@ -74,7 +74,8 @@ def _keys(kind: str, body: Body) -> Iterator[Key]:
 def _compile(config: Config, ids: Ids, last: Compiled) -> Compiled:
     if config.table("serviceengine") is not last.config.table("serviceengine"):
         last = Compiled()  # other engines, other networks: everything may move
-    changed = {kind: _changed_keys(last.config.table(kind), config.table(kind)) for kind in config.types()}
+    kinds = dict.fromkeys([*last.config.types(), *config.types()])  # the last one may be ahead: refused, or rehearsed
+    changed = {kind: _changed_keys(last.config.table(kind), config.table(kind)) for kind in kinds}
     stale = _stale_services(config, changed)
     addresses = {ip for place in (last.config, config) for uuid in stale for ip in _vips(place, uuid)}
     routing = last.routing
@@ -82,7 +83,7 @@ def _compile(config: Config, ids: Ids, last: Compiled) -> Compiled:
         routing = compile_routing(config, ids)
         addresses |= {ip for places in (last.routing, routing) for one in places.values() for ip in one.addresses}
     services = [_recompiled(config, ids, last, uuid) for uuid in stale]
-    work = _Work(config, last, routing, services, addresses, routes=bool(changed.get("vrfcontext")))
+    work = _Work(config, last, routing, services, sorted(addresses), routes=bool(changed.get("vrfcontext")))
     every = engines(config)
     active = active_engines(every, ids)
     states = {engine.name: work.state(engine, active=engine.uuid in active) for engine in every}
@@ -138,7 +139,7 @@ class _Work:
     last: Compiled
     routing: Mapping[str, Routing]
     services: list[_Recompiled]
-    addresses: set[str]
+    addresses: list[str]
     routes: bool
 
     def state(self, engine: Engine, *, active: bool) -> SeState:

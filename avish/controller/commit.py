@@ -78,7 +78,7 @@ class Committer:
     def commit(
         self, requests: Iterable[Put | Delete], who: Who, *, effect: Effect | None = None, dry_run: bool = False
     ) -> Outcome:
-        """Carry out the requests together, or refuse them all.
+        """Carry out the requests together, or refuse them all; ``dry_run``: everything but the writes.
 
         Raises ValidationError, ConflictError, ApplyError (an engine's kernel refuses; the old state is back) or
         UnavailableError (the store cannot be written). An engine that does not answer is brought up to date later.
@@ -89,9 +89,9 @@ class Committer:
             target = self._target(old, prepared)
             plans = self._plans(target)
             outcome = _outcome(old, target, prepared, plans)
+            self._check(plans)
             if dry_run:
                 return outcome
-            self._check(plans)
             undo = effect(prepared.config) if effect else _nothing
             if prepared.changes:
                 try:

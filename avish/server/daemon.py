@@ -134,15 +134,20 @@ def _serve(home: Home, controller: Controller, ready_fd: int | None) -> None:
     log.info("serving %s, revision %d", home.path, controller.committer.head.config.revision)
     if ready_fd is not None:
         threading.Thread(target=_report_ready, args=(ready_fd, controller), daemon=True).start()
-    asyncio.run(_until_signal(Front(controller.api.handle), listener))
+    asyncio.run(_until_signal(Front(controller.api.handle), listener, controller.captures))
     log.info("stopped; the service engines forward on")
 
 
-async def _until_signal(front: Front, listener: socket.socket) -> None:
-    ended = asyncio.Event()
+async def _until_signal(front: Front, listener: socket.socket, captures: Captures) -> None:
+    """Captures end first, so that who follows one is told why."""
+    loop, signalled, ended = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    await front.run(listener, ended)
+        loop.add_signal_handler(number, signalled.set)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(front.run(listener, ended))
+        await signalled.wait()
+        await loop.run_in_executor(None, captures.shutdown)
+        ended.set()
 
 
 def _report_ready(handle: int, controller: Controller) -> None:

@@ -21,8 +21,9 @@ from avish.server.sockets import peer
 log = logging.getLogger(__name__)
 
 BODY_LIMIT = 32 * 1024 * 1024
-HANDLERS = 16
-"""Requests worked on at the same time."""
+READERS = 16
+WRITERS = 4
+"""Requests worked on at the same time; writes wait for each other and must not keep reads waiting."""
 STREAMS = 64
 """Followed streams; each holds a thread."""
 Handle = Callable[[Request], Response]
@@ -44,7 +45,8 @@ class Front:
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
-        self._handlers = ThreadPoolExecutor(HANDLERS, thread_name_prefix="api")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="read")
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self._streams = ThreadPoolExecutor(STREAMS, thread_name_prefix="stream")
 
     async def run(self, listener: socket.socket, ended: asyncio.Event) -> None:
@@ -56,13 +58,15 @@ class Front:
         await web.SockSite(runner, listener).start()
         await ended.wait()
         await runner.cleanup()
-        self._handlers.shutdown(wait=True)
+        self._writers.shutdown(wait=True)
+        self._readers.shutdown(wait=False, cancel_futures=True)
         self._streams.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, http: web.Request) -> web.StreamResponse:
         try:
             request = await _request(http)
-            response = await asyncio.get_running_loop().run_in_executor(self._handlers, self._guarded, request)
+            pool = self._readers if request.method == "GET" else self._writers
+            response = await asyncio.get_running_loop().run_in_executor(pool, self._guarded, request)
         except _RefusedError as refusal:
             response = Response(refusal.status, {"error": str(refusal)})
         if response.stream is not None:

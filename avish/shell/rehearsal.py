@@ -20,16 +20,14 @@ class Step:
 
     @property
     def request(self) -> dict[str, Any]:
-        """As POST /api/transaction takes it; without the time of the last change, which the steps before moved on."""
-        request: dict[str, Any] = {"method": self.method, "path": self.path}
-        if self.body is not None:
-            request["body"] = {name: value for name, value in self.body.items() if name != "_last_modified"}
-        return request
+        """As POST /api/transaction takes it."""
+        request = {"method": self.method, "path": self.path}
+        return request if self.body is None else {**request, "body": self.body}
 
 
 @dataclass(slots=True)
 class Rehearsal:
-    """The steps so far; ``told``: the kernel steps that were printed already."""
+    """The steps so far; ``told``: what was said of them already: each answer is about all of them."""
 
     steps: list[Step] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
@@ -38,9 +36,8 @@ class Rehearsal:
         """The last step that decided about an object."""
         return next((s for s in reversed(self.steps) if (s.type, s.name) == (object_type, name)), None)
 
-    def fresh(self, engine: str, kernel_steps: list[str]) -> list[str]:
-        """The kernel steps of an engine that were not told before, as lines."""
-        lines = [f"  {engine}: {step}" for step in kernel_steps]
+    def fresh(self, lines: list[str]) -> list[str]:
+        """The lines that were not told before."""
         fresh = [line for line in lines if line not in self.told]
         self.told.update(lines)
         return fresh

@@ -149,9 +149,10 @@ class Session:
         verb = {"POST": "create", "PUT": "change", "DELETE": "delete"}[step.method]
         lines = [f"would {verb} {place}"]
         for engine, kernel_steps in reply.body.get("kernel", {}).items():
-            lines += rehearsal.fresh(engine, kernel_steps)
+            lines += rehearsal.fresh([f"  {engine}: {one}" for one in kernel_steps])
         yield Print("\n".join(lines))
-        yield from self._warn(reply)
+        for text in rehearsal.fresh(list(reply.warnings)):
+            yield Warn(text)
 
     def _where(self, walk: Walk) -> Run:
         text = f"Tenant: {self.tenant}"

@@ -13,7 +13,7 @@ from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from avish.api.client import Client
-from avish.errors import AvishError
+from avish.errors import AvishError, ParseError
 from avish.lang.complete import Suggestion, complete
 from avish.lang.lex import lex
 from avish.lang.tree import Tree
@@ -99,7 +99,7 @@ class Terminal:
 
     def _lines(self, text: str) -> None:
         """One typed line, or a paste of many: the first error stops the rest."""
-        lines = text.splitlines()
+        lines = text.split("\n")  # and at nothing else: a control character is for the lexer to refuse
         for number, line in enumerate(lines, 1):
             try:
                 self.driver.run(line)
@@ -145,7 +145,7 @@ class Terminal:
 
     def _question(self, event: KeyPressEvent) -> None:
         before = event.current_buffer.document.text_before_cursor
-        if lex(before, partial=True).open_quote:
+        if _in_quotes(before):
             event.current_buffer.insert_text("?")
             return
         self._list(complete(self.tree, self.session.modes, before, self.names))
@@ -156,6 +156,13 @@ class Terminal:
         run_in_terminal(lambda: print(f"{typed}\n{text}", flush=True))
 
 
+def _in_quotes(before: str) -> bool:
+    try:
+        return bool(lex(before, partial=True).open_quote)
+    except ParseError:
+        return False
+
+
 def _rest(typed: str, word: str) -> str:
     """What is still to be inserted; a name that needs quotes is put between them whole."""
     return word[len(typed) :] if word.startswith(typed) else word.removeprefix('"')[len(typed) :]
@@ -164,4 +171,4 @@ def _rest(typed: str, word: str) -> str:
 def listing(found: Sequence[Suggestion]) -> str:
     """Words left, help right."""
     width = min(40, max((len(one.text) for one in found), default=0))
-    return "\n".join(f"  {one.text.ljust(width)}  {one.help}" for one in found)
+    return "\n".join(f"  {one.text.ljust(width)}  {one.help}".rstrip() for one in found)

@@ -16,7 +16,10 @@ def test_the_proof(founding):
     argv = [sys.executable, ROOT / "fixtures/proof/active_ftp.py", "--home", founding.home, "--prefix", founding.prefix]
     done = subprocess.run(
         [*map(str, argv), "--bin", str(Path(sys.executable).parent)],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     assert "All of it works" in done.stdout

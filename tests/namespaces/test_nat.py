@@ -48,7 +48,10 @@ def stats(plain):
 
 
 def test_source_and_port_are_translated_and_the_port_is_kept(plain, policy):
-    match = SOURCE.format(what="prefixes 10.77.2.0/24") + "\nservices\nsource_port match_criteria is_in ports 4020\nsave\nsave"
+    match = (
+        SOURCE.format(what="prefixes 10.77.2.0/24")
+        + "\nservices\nsource_port match_criteria is_in ports 4020\nsave\nsave"
+    )
     policy((1, match, "nat_ip 10.77.1.60"))
     assert caller(plain, "s1", source_port=4020) == ("10.77.1.60", "4020")
     assert caller(plain, "s1", source_port=4021) == ("10.77.2.101", "4021")

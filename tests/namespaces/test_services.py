@@ -30,8 +30,15 @@ pool_ref {name}
 save
 """
 DEFAULTS = {
-    "server_port": 80, "first": "", "second": "", "algorithm": "lb_algorithm_round_robin", "pool": "", "service": "",
-    "profile": "keep", "network": "System-TCP-Fast-Path", "port": 80,
+    "server_port": 80,
+    "first": "",
+    "second": "",
+    "algorithm": "lb_algorithm_round_robin",
+    "pool": "",
+    "service": "",
+    "profile": "keep",
+    "network": "System-TCP-Fast-Path",
+    "port": 80,
 }
 
 

@@ -25,11 +25,14 @@ def engine_driver(number):
 class _Keeper:
     """An agent that nobody has to start."""
 
+    def __init__(self, driver):
+        self._driver = driver
+
     def ensure(self):
         return False
 
     def revision(self):
-        return 1
+        return self._driver.revision
 
 
 class Lab:
@@ -45,7 +48,7 @@ class Lab:
             self.controller.committer.bring_up(engine)
 
     def _engine(self, home, spec):
-        return Engine(spec.name, self.drivers[spec.name], _Keeper(), lambda: NOW)
+        return Engine(spec.name, self.drivers[spec.name], _Keeper(self.drivers[spec.name]), lambda: NOW)
 
     def close(self):
         """End what the controller holds."""

@@ -30,23 +30,7 @@ def names(kind):
 
 def typed(kind):
     """Texts that the leaf type takes, unquoted."""
-    if isinstance(kind, RangeType):
-        return st.tuples(V4, V4).map("-".join)
-    if isinstance(kind, types.Number):
-        return _numbers(kind)
-    if isinstance(kind, types.Enum):
-        return st.sampled_from(kind.words()).flatmap(lambda w: st.sampled_from([w, w.upper()]))
-    if isinstance(kind, types.Prefix):
-        return st.tuples(V4, st.integers(0, 32)).map(lambda pair: f"{pair[0]}/{pair[1]}")
-    if isinstance(kind, types.Ip):
-        return st.ip_addresses().map(str)
-    if isinstance(kind, types.Mac):
-        return st.binary(min_size=6, max_size=6).map(lambda raw: raw.hex(":"))
-    if isinstance(kind, types.Bool):
-        return st.sampled_from(["true", "False", "1", "0"])
-    if isinstance(kind, types.Name | types.Ref):
-        return NAMES
-    return TEXTS
+    return next(make(kind) for of, make in STRATEGIES if isinstance(kind, of))
 
 
 def _numbers(kind):
@@ -56,6 +40,20 @@ def _numbers(kind):
     high = int(kind.high) if kind.high is not None else 2**40
     whole = st.integers(low, high).map(str)
     return st.one_of(whole, st.sampled_from([str(n) for n in kind.extra])) if kind.extra else whole
+
+
+STRATEGIES = (
+    (RangeType, lambda _: st.tuples(V4, V4).map("-".join)),
+    (types.Number, _numbers),
+    (types.Enum, lambda kind: st.sampled_from([spelled for word in kind.words() for spelled in (word, word.upper())])),
+    (types.Prefix, lambda _: st.tuples(V4, st.integers(0, 32)).map(lambda pair: f"{pair[0]}/{pair[1]}")),
+    (types.Ip, lambda _: st.ip_addresses().map(str)),
+    (types.Mac, lambda _: st.binary(min_size=6, max_size=6).map(lambda raw: raw.hex(":"))),
+    (types.Bool, lambda _: st.sampled_from(["true", "False", "1", "0"])),
+    (types.Name | types.Ref, lambda _: NAMES),
+    (types.Type, lambda _: TEXTS),
+)
+"""Leaf types, the narrower before the wider, and how values of them are made."""
 
 
 class Modes(list):
@@ -86,12 +84,13 @@ def _value(draw, frames, line):
 
 
 def _ends(frames, line):
+    refusal = None
     try:
         parse(TREE, frames, line)
     except ParseError as error:
-        assert error.start == len(line.rstrip()), f"offered but refused: {line!r}: {error.text}"
-        return False
-    return True
+        refusal = error
+    assert refusal is None or refusal.start == len(line.rstrip()), f"offered but refused: {line!r}: {refusal.text}"
+    return refusal is None
 
 
 @st.composite

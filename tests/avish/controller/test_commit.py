@@ -130,6 +130,25 @@ def test_a_restart_finds_everything_and_changes_nothing(ftp):
     assert ftp.get("/api/avish/check")["consistent"] is True
 
 
+@pytest.mark.parametrize("how", ["rehearsed", "refused"])
+def test_what_did_not_happen_leaves_no_trace_in_the_next_commit(rig, how):
+    rig.post("pool", name="p", servers=[{"ip": "10.10.40.101"}])
+    rig.post("vsvip", name="v", vip=[{"vip_id": "1", "ip_address": "10.10.10.60"}])
+    service = {
+        "name": "vs", "services": [{"port": 80}], "pool_ref": "p", "vsvip_ref": "v",
+        "application_profile_ref": "System-L4-Application",
+    }
+    if how == "refused":
+        rig.drivers["se1"].failures["check"] = NO
+        assert rig.call("POST", "/api/virtualservice", service).status == 422
+        rig.drivers["se1"].failures.clear()
+    else:
+        assert rig.call("POST", "/api/virtualservice", service, dryrun="1").status == 200
+    rig.post("pool", name="q")
+    assert rig.drivers["se1"].kernel.services == {}
+    assert rig.drivers["se1"].kernel.addresses == {}
+
+
 def test_numbers_are_given_at_commit_only_and_kept(ftp):
     vs = ftp.one("virtualservice", "ftp-vs")["uuid"]
     assert ftp.head.ids.get("service", vs) == 1

@@ -4,6 +4,7 @@ import pytest
 
 from avish.controller.bodies import differences, patched
 from avish.errors import ValidationError
+from dataplane.errors import RefusedError
 
 
 def send(rig, *requests, **query):
@@ -54,7 +55,7 @@ def test_all_or_nothing(rig):
 
 def test_a_dry_run_tells_and_changes_nothing(ftp):
     before, ids = ftp.head.config, ftp.head.ids
-    calls = {name: len(driver.calls) for name, driver in ftp.drivers.items()}
+    ftp.drivers["se1"].calls.clear()
     server = {"ip": "10.10.40.103", "port": 21}
     answer = send(
         ftp,
@@ -71,7 +72,13 @@ def test_a_dry_run_tells_and_changes_nothing(ftp):
     assert "change service 1" in answer.body["kernel"]["se1"][0]
     assert ftp.head.config is before
     assert ftp.head.ids is ids
-    assert calls == {name: len(driver.calls) for name, driver in ftp.drivers.items()}
+    assert ftp.drivers["se1"].calls == ["check"]
+
+
+def test_a_dry_run_asks_the_kernel(ftp):
+    ftp.drivers["se1"].failures["check"] = RefusedError("the kernel says no")
+    answer = ftp.call("PATCH", "/api/pool", {"replace": {"enabled": False}}, name="ftp-pool", dryrun="1")
+    assert answer.status == 422
 
 
 def test_a_dry_run_of_a_single_write(rig):

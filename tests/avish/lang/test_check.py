@@ -25,8 +25,26 @@ def modes(lines):
 
 
 def test_modes_are_followed():
-    lines = ["configure pool p", "servers ip 10.1.1.1", "save", "servers", "cancel", "exit", "debug serviceengine s", "flags"]
-    expected = ["pool", "pool:servers", "pool", "pool:servers", "pool", "", "debugserviceengine", "debugserviceengine:flags"]
+    lines = [
+        "configure pool p",
+        "servers ip 10.1.1.1",
+        "save",
+        "servers",
+        "cancel",
+        "exit",
+        "debug serviceengine s",
+        "flags",
+    ]
+    expected = [
+        "pool",
+        "pool:servers",
+        "pool",
+        "pool:servers",
+        "pool",
+        "",
+        "debugserviceengine",
+        "debugserviceengine:flags",
+    ]
     assert modes(lines) == expected
 
 
@@ -53,7 +71,9 @@ def test_a_save_too_many_is_fine():
 
 
 def test_names_of_objects_are_not_looked_up():
-    assert modes(["configure virtualservice v", "pool_ref never-made", "do show pool never-made"])[-1] == "virtualservice"
+    assert (
+        modes(["configure virtualservice v", "pool_ref never-made", "do show pool never-made"])[-1] == "virtualservice"
+    )
 
 
 def test_the_founding_runbook():

@@ -82,7 +82,9 @@ def test_behind_a_boolean_values_come_before_the_fields():
 def test_a_list_with_its_own_index_has_no_other():
     assert "index" in texts("servers ", *POOL)
     assert texts("rules ind", RULE[0]) == ["index"]
-    assert [s.help for s in tab("rules ind", RULE[0])] == [TREE.schema.object("natpolicy").fields["rules"].nested.fields["index"].help]
+    assert [s.help for s in tab("rules ind", RULE[0])] == [
+        TREE.schema.object("natpolicy").fields["rules"].nested.fields["index"].help
+    ]
 
 
 @pytest.mark.parametrize(

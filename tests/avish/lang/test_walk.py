@@ -111,13 +111,25 @@ def test_a_boolean_in_the_middle_of_a_line():
             [("remove", "servers"), ("match", "ip", "10.1.1.1"), ("match", "port", 80)],
         ),
         ("no servers 10.1.1.1", POOL, [("remove", "servers"), ("match", "ip", "10.1.1.1")]),
-        ("no servers 10.1.1.1 port 80", POOL, [("remove", "servers"), ("match", "ip", "10.1.1.1"), ("match", "port", 80)]),
+        (
+            "no servers 10.1.1.1 port 80",
+            POOL,
+            [("remove", "servers"), ("match", "ip", "10.1.1.1"), ("match", "port", 80)],
+        ),
         ("no rules index 1", RULE[:1], [("remove", "rules"), ("match", "index", 1)]),
-        ("no ranges 10.0.0.1-10.0.0.9", ("configure ipaddrgroup g",), [("remove", "ranges"), ("range", "10.0.0.1-10.0.0.9")]),
+        (
+            "no ranges 10.0.0.1-10.0.0.9",
+            ("configure ipaddrgroup g",),
+            [("remove", "ranges"), ("range", "10.0.0.1-10.0.0.9")],
+        ),
         ("no addrs 10.0.0.1", ("configure ipaddrgroup g",), [("discard", "addrs", "10.0.0.1")]),
         ("no flags flag debug_pcap_nat", SE, [("remove", "flags"), ("match", "flag", "DEBUG_PCAP_NAT")]),
         ("no flags debug_pcap_nat", SE, [("remove", "flags"), ("match", "flag", "DEBUG_PCAP_NAT")]),
-        ("servers index 2 no ratio port 81", POOL, [("enter", "servers"), ("index", 2), ("unset", "ratio"), ("set", "port", 81)]),
+        (
+            "servers index 2 no ratio port 81",
+            POOL,
+            [("enter", "servers"), ("index", 2), ("unset", "ratio"), ("set", "port", 81)],
+        ),
     ],
 )
 def test_all_forms_of_no(line, modes, expected):
@@ -150,7 +162,10 @@ class TestTheOnlyFieldOfAMessage:
         entry = [("enter", "flags"), ("set", "flag", "DEBUG_PCAP_NAT"), ("save",)]
         assert ops("flags flag debug_pcap_nat", *SE) == entry
         assert ops("flags debug_pcap_nat", *SE) == entry
-        assert ops("debug serviceengine se1 flags flag debug_pcap_nat") == [("open", "debugserviceengine", "se1"), *entry]
+        assert ops("debug serviceengine se1 flags flag debug_pcap_nat") == [
+            ("open", "debugserviceengine", "se1"),
+            *entry,
+        ]
 
     def test_several_on_one_line(self):
         line = "flags flag debug_pcap_nat flags flag debug_pcap_rx"
@@ -176,7 +191,11 @@ class TestRanges:
 
     def test_a_sub_mode_with_begin_and_end(self):
         line = "nat_ip_range begin 10.0.0.1 end 10.0.0.9"
-        assert ops(line, *self.NAT_INFO) == [("enter", "nat_ip_range"), ("set", "begin", "10.0.0.1"), ("set", "end", "10.0.0.9")]
+        assert ops(line, *self.NAT_INFO) == [
+            ("enter", "nat_ip_range"),
+            ("set", "begin", "10.0.0.1"),
+            ("set", "end", "10.0.0.9"),
+        ]
         assert len(inside(*self.NAT_INFO, "nat_ip_range", "begin 10.0.0.1", "end 10.0.0.9")) == 5
 
     def test_the_line_goes_on_behind_a_range(self):
@@ -185,7 +204,7 @@ class TestRanges:
         assert kinds == ["enter", "range", "save", "enter", "range", "save", "set"]
 
     def test_one_address_is_no_range(self):
-        with pytest.raises(ParseError, match="'10.0.0.1' is not a range: FIRST-LAST, or begin and end in the sub-mode"):
+        with pytest.raises(ParseError, match=r"'10\.0\.0\.1' is not a range: FIRST-LAST, or begin"):
             walked("nat_ip_range 10.0.0.1", *self.NAT_INFO)
 
 
@@ -282,10 +301,25 @@ def test_an_error_marks_the_word_and_names_the_nearest(line, modes, text, marked
         ("configure", (), "the line ends too early: an object type is missing", "applicationprofile"),
         ("show", (), "the line ends too early: what to show is missing", "applicationprofile"),
         ("do", (), "the line ends too early: a show command is missing", "show"),
-        ("show serviceengine se1 interface", (), "the line ends too early: the rest of the command is missing", "summary"),
-        ("default_server_port", POOL, "the line ends too early: a value: whole number (1-65535) is missing", "whole number"),
+        (
+            "show serviceengine se1 interface",
+            (),
+            "the line ends too early: the rest of the command is missing",
+            "summary",
+        ),
+        (
+            "default_server_port",
+            POOL,
+            "the line ends too early: a value: whole number (1-65535) is missing",
+            "whole number",
+        ),
         ("no", POOL, "the line ends too early: a field to unset is missing", "name"),
-        ("no health_monitor_refs", POOL, "the line ends too early: the value to remove is missing", "name of a healthmonitor"),
+        (
+            "no health_monitor_refs",
+            POOL,
+            "the line ends too early: the value to remove is missing",
+            "name of a healthmonitor",
+        ),
         ("no servers", POOL, "which one: its number (index N) or its fields", "IP4 address"),
         ("servers index", POOL, "the line ends too early: a number is missing", "whole number"),
     ],

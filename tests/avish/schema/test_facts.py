@@ -10,7 +10,7 @@ import yaml
 
 from avish.schema import types
 from avish.schema.load import schema
-from avish.schema.model import Field, Message
+from avish.schema.model import Field
 
 FACTS = Path(__file__).parents[4] / "shared" / "reference" / "schema"
 pytestmark = pytest.mark.skipif(not FACTS.is_dir(), reason=f"the facts are not here: {FACTS}")
@@ -183,7 +183,11 @@ def test_text_that_is_more_than_text():
 
 
 def test_a_message_is_partial_when_the_facts_have_more_fields():
-    wrong = {place: set(stated) - set(m.fields) for place, m, stated in nested() if m.partial != bool(set(stated) - set(m.fields))}
+    wrong = {
+        place: set(stated) - set(m.fields)
+        for place, m, stated in nested()
+        if m.partial != bool(set(stated) - set(m.fields))
+    }
     assert wrong == {}
 
 

@@ -96,8 +96,14 @@ def field(text):
 TWIN = "object: other\nclass: Other\nword: pool\nhelp: x\nfields: {name: {type: name, help: x}}\n"
 BAD = {
     "no yaml": ({"objects_pool": "a: [1"}, "objects/pool.yaml: while parsing"),
-    "a key twice": (changed("scope: cloud", "scope: cloud\nscope: tenant"), "objects/pool.yaml: 'scope' stands here twice"),
-    "a field twice": (field("{type: ip, help: x}\n  x: {type: ip, help: x}"), "objects/pool.yaml: 'x' stands here twice"),
+    "a key twice": (
+        changed("scope: cloud", "scope: cloud\nscope: tenant"),
+        "objects/pool.yaml: 'scope' stands here twice",
+    ),
+    "a field twice": (
+        field("{type: ip, help: x}\n  x: {type: ip, help: x}"),
+        "objects/pool.yaml: 'x' stands here twice",
+    ),
     "no mapping": ({"objects_pool": "- 1"}, "objects/pool.yaml: a mapping is expected here"),
     "unknown attribute of an object": (changed("scope:", "scop:"), "objects/pool.yaml: unknown attribute 'scop'"),
     "no class": (changed("class: Pool\n", ""), "objects/pool.yaml: class is missing"),
@@ -105,27 +111,48 @@ BAD = {
     "no help of an object": (changed("help: Servers\nscope", "scope"), "objects/pool.yaml: help is missing"),
     "unknown verb": (changed("scope: cloud", "verb: make"), "objects/pool.yaml: verb: 'make' is neither"),
     "unknown scope": (changed("scope: cloud", "scope: world"), "objects/pool.yaml: scope: 'world' is none of"),
-    "unknown lender of names": (changed("scope: cloud", "names: what"), "objects/pool.yaml: names: unknown object 'what'"),
+    "unknown lender of names": (
+        changed("scope: cloud", "names: what"),
+        "objects/pool.yaml: names: unknown object 'what'",
+    ),
     "unknown join": (changed("scope: cloud", "joins: [no_ref]"), "objects/pool.yaml: joins: unknown field 'no_ref'"),
     "unknown attribute of a column": (
         changed("scope: cloud", "columns: [{title: Name, way: name}]"),
         "objects/pool.yaml: columns[0]: unknown attribute 'way'",
     ),
-    "a column without a path": (changed("scope: cloud", "columns: [{title: A}]"), "objects/pool.yaml: columns[0]: title and path are needed"),
+    "a column without a path": (
+        changed("scope: cloud", "columns: [{title: A}]"),
+        "objects/pool.yaml: columns[0]: title and path are needed",
+    ),
     "no fields": ({"objects_pool": POOL.partition("fields:")[0]}, "objects/pool.yaml: fields is missing"),
-    "fields are no mapping": ({"objects_pool": POOL.partition("fields:")[0] + "fields: [1]"}, "objects/pool.yaml: fields are no mapping"),
+    "fields are no mapping": (
+        {"objects_pool": POOL.partition("fields:")[0] + "fields: [1]"},
+        "objects/pool.yaml: fields are no mapping",
+    ),
     "a field is no mapping": (field("ip"), "objects/pool.yaml: x: a mapping is expected here"),
-    "a field's name is no text": ({"objects_pool": POOL + "  1: {type: ip, help: x}\n"}, "objects/pool.yaml: 1: a field's name is a text"),
-    "unknown attribute of a field": (field("{type: ip, help: x, max: 3}"), "objects/pool.yaml: x: unknown attribute 'max'"),
+    "a field's name is no text": (
+        {"objects_pool": POOL + "  1: {type: ip, help: x}\n"},
+        "objects/pool.yaml: 1: a field's name is a text",
+    ),
+    "unknown attribute of a field": (
+        field("{type: ip, help: x, max: 3}"),
+        "objects/pool.yaml: x: unknown attribute 'max'",
+    ),
     "no help of a field": (field("{type: ip}"), "objects/pool.yaml: x: help is missing"),
     "no type": (field("{help: x}"), "objects/pool.yaml: x: type: unknown type"),
     "unknown type": (field("{type: integer, help: x}"), "objects/pool.yaml: x: type: unknown type 'integer'"),
-    "two types": (field("{type: ip, ref: pool, help: x}"), "objects/pool.yaml: x: only one of type, enum, ref, message, fields"),
+    "two types": (
+        field("{type: ip, ref: pool, help: x}"),
+        "objects/pool.yaml: x: only one of type, enum, ref, message, fields",
+    ),
     "unknown reference": (field("{ref: pond, help: x}"), "objects/pool.yaml: x: ref: unknown object 'pond'"),
     "unknown enumeration": (field("{enum: Shape, help: x}"), "objects/pool.yaml: x: enum: unknown enumeration 'Shape'"),
     "no words in an enumeration": (field("{enum: [], help: x}"), "objects/pool.yaml: x: enum: unknown enumeration"),
     "lower-case enumeration": (field("{enum: [a], help: x}"), "objects/pool.yaml: x: enum: upper-case words"),
-    "a word of an enumeration twice": (field("{enum: [A, A], help: x}"), "objects/pool.yaml: x: enum: upper-case words, each once"),
+    "a word of an enumeration twice": (
+        field("{enum: [A, A], help: x}"),
+        "objects/pool.yaml: x: enum: upper-case words, each once",
+    ),
     "unknown message": (field("{message: Outer, help: x}"), "objects/pool.yaml: x: unknown message 'Outer'"),
     "unknown key field": (changed("key: [ip]", "key: [port]"), "objects/pool.yaml: servers: key: unknown field 'port'"),
     "unknown key field of a shared message": (
@@ -133,13 +160,34 @@ BAD = {
         "objects/pool.yaml: x: key: unknown field 'nope'",
     ),
     "unknown bare field": (changed("bare: ip", "bare: port"), "objects/pool.yaml: servers: bare: unknown field 'port'"),
-    "bare range without ends": (changed("bare: ip", "bare: range"), "objects/pool.yaml: servers: bare: range needs begin and end"),
-    "applied nowhere": (field("{type: ip, help: x, applied: here}"), "objects/pool.yaml: x: applied: 'here' is neither"),
-    "a default out of range": (changed("default: 80", "default: 70000"), "objects/pool.yaml: port: default: its own type refuses it: 70000"),
-    "a default of another type": (changed("default: 80", "default: true"), "objects/pool.yaml: port: default: its own type refuses it: True"),
-    "a default that is no word": (field("{enum: [A], default: B, help: x}"), "objects/pool.yaml: x: default: its own type"),
-    "a list's default is no list": (field("{type: int, list: true, default: 1, help: x}"), "objects/pool.yaml: x: default: its own"),
-    "a message with a default": (field("{message: Inner, default: 1, help: x}"), "objects/pool.yaml: x: default: a message has none"),
+    "bare range without ends": (
+        changed("bare: ip", "bare: range"),
+        "objects/pool.yaml: servers: bare: range needs begin and end",
+    ),
+    "applied nowhere": (
+        field("{type: ip, help: x, applied: here}"),
+        "objects/pool.yaml: x: applied: 'here' is neither",
+    ),
+    "a default out of range": (
+        changed("default: 80", "default: 70000"),
+        "objects/pool.yaml: port: default: its own type refuses it: 70000",
+    ),
+    "a default of another type": (
+        changed("default: 80", "default: true"),
+        "objects/pool.yaml: port: default: its own type refuses it: True",
+    ),
+    "a default that is no word": (
+        field("{enum: [A], default: B, help: x}"),
+        "objects/pool.yaml: x: default: its own type",
+    ),
+    "a list's default is no list": (
+        field("{type: int, list: true, default: 1, help: x}"),
+        "objects/pool.yaml: x: default: its own",
+    ),
+    "a message with a default": (
+        field("{message: Inner, default: 1, help: x}"),
+        "objects/pool.yaml: x: default: a message has none",
+    ),
     "half a range": (field("{type: int, range: [1], help: x}"), "objects/pool.yaml: x: range: [low, high]"),
     "a range upside down": (field("{type: int, range: [9, 1], help: x}"), "objects/pool.yaml: x: range: [low, high]"),
     "a range of a text": (field("{type: string, range: [1, 2], help: x}"), "objects/pool.yaml: x: range: only numbers"),
@@ -153,8 +201,14 @@ BAD = {
         {"messages": SHARED + "  Unused: {fields: {a: {type: b, help: c}}}\n"},
         "messages.yaml: messages.Unused.a: type: unknown type 'b'",
     ),
-    "unknown section of shared things": ({"messages": SHARED + "others: {}\n"}, "messages.yaml: unknown attribute 'others'"),
-    "a command without help": ({"commands_c": "- {path: show x, run: y}"}, "commands/c.yaml: [0]: path, help and run are needed"),
+    "unknown section of shared things": (
+        {"messages": SHARED + "others: {}\n"},
+        "messages.yaml: unknown attribute 'others'",
+    ),
+    "a command without help": (
+        {"commands_c": "- {path: show x, run: y}"},
+        "commands/c.yaml: [0]: path, help and run are needed",
+    ),
     "unknown attribute of a command": (
         {"commands_c": "- {path: show x, help: x, run: y, rum: z}"},
         "commands/c.yaml: [0]: unknown attribute 'rum'",
@@ -201,7 +255,10 @@ BAD = {
         {"system_defaults": "pool:\n- {name: x, inner: {size: 1}}"},
         "system_defaults.yaml: pool.x.inner.size: unknown field",
     ),
-    "a system object that is no mapping": ({"system_defaults": "pool: [x]"}, "system_defaults.yaml: pool: a mapping is expected here"),
+    "a system object that is no mapping": (
+        {"system_defaults": "pool: [x]"},
+        "system_defaults.yaml: pool: a mapping is expected here",
+    ),
 }
 
 

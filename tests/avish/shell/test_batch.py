@@ -42,9 +42,7 @@ class Ran(SimpleNamespace):
 def run(script, *, objects=None, answers=None, keep_going=False, as_json=False, **options):
     world, out, err = World(objects, answers), io.StringIO(), io.StringIO()
     client, screen = Client(world), BatchScreen(out, err)
-    driver = Driver(
-        Session(TREE, "ctlr1", **options), client, screen, Streams(client, screen.event), as_json=as_json
-    )
+    driver = Driver(Session(TREE, "ctlr1", **options), client, screen, Streams(client, screen.event), as_json=as_json)
     raw = script if isinstance(script, bytes) else script.encode()
     status = run_batch(driver, lines_of(io.BytesIO(raw)), keep_going=keep_going)
     return Ran(status=status, out=out.getvalue(), err=err.getvalue(), world=world)
@@ -112,7 +110,9 @@ class TestErrors:
             "    default_server_prt 21",
             "    ^^^^^^^^^^^^^^^^^^",
         ]
-        assert ran.err.splitlines()[3].startswith("  expected: cancel, exit, save, where, do, name, default_server_port,")
+        assert ran.err.splitlines()[3].startswith(
+            "  expected: cancel, exit, save, where, do, name, default_server_port,"
+        )
         assert ran.err.splitlines()[4:] == ["  did you mean: default_server_port", "nothing of pool p was saved"]
         assert ran.world.writes == []
 
@@ -148,7 +148,11 @@ class TestErrors:
         [
             ("configure pool p\nenabled", "1 more save needed", "pool"),
             ("configure pool p\nservers ip 10.1.1.1\n", "2 more saves needed", "pool:servers"),
-            ("configure natpolicy n\nrules index 1\nmatch\nsource_ip\n", "4 more saves needed", "natpolicy:rules:match:source_ip"),
+            (
+                "configure natpolicy n\nrules index 1\nmatch\nsource_ip\n",
+                "4 more saves needed",
+                "natpolicy:rules:match:source_ip",
+            ),
         ],
     )
     def test_an_end_inside_a_mode(self, script, saves, mode):
@@ -187,10 +191,13 @@ class TestErrors:
     def test_an_open_quote(self):
         ran = run('configure pool p\ndescription "half\nsave\n')
         assert ran.status == 2
-        assert ran.err.startswith("line 2: the quote \" is never closed\n  description \"half\n              ^^^^^\n")
+        assert ran.err.startswith('line 2: the quote " is never closed\n  description "half\n              ^^^^^\n')
 
     def test_names_with_blanks_quotes_and_other_letters(self):
-        ran = run("configure pool 'a b'\nsave\nconfigure pool 'a\"b'\nconfigure pool grün\nconfigure pool ''\n", keep_going=True)
+        ran = run(
+            "configure pool 'a b'\nsave\nconfigure pool 'a\"b'\nconfigure pool grün\nconfigure pool ''\n",
+            keep_going=True,
+        )
         assert list(ran.world.objects["pool"]) == ["a b"]
         assert ran.err.count("a name cannot hold") == 3
 
@@ -240,7 +247,9 @@ class TestProgram:
         assert main(["--home", str(tmp_path), "-c", "show pool"]) == 69
         captured = capsys.readouterr()
         assert captured.out == ""
-        assert captured.err.startswith(f"no controller answers in {tmp_path}; start one: avishd serve --home {tmp_path}")
+        assert captured.err.startswith(
+            f"no controller answers in {tmp_path}; start one: avishd serve --home {tmp_path}"
+        )
         assert captured.err.count("\n") == 1
 
     def test_a_bad_option(self, capsys):

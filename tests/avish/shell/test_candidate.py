@@ -50,7 +50,9 @@ def nat():
 
 class TestScalars:
     def test_a_value_that_was_there_is_overwritten_with_a_word(self, pool):
-        assert pool.type("default_server_port 21") == ["Overwriting the previously entered value for default_server_port"]
+        assert pool.type("default_server_port 21") == [
+            "Overwriting the previously entered value for default_server_port"
+        ]
         assert pool.body["default_server_port"] == 21
 
     def test_a_first_value_is_silent(self, pool):
@@ -93,7 +95,9 @@ class TestListsOfScalars:
     def test_the_limit(self, pool):
         for number in range(49):
             assert pool.type(f"health_monitor_refs hm{number}") == []
-        assert pool.type("health_monitor_refs one-more") == ["error: pool p health_monitor_refs: at most 50 are possible"]
+        assert pool.type("health_monitor_refs one-more") == [
+            "error: pool p health_monitor_refs: at most 50 are possible"
+        ]
         assert pool.type("health_monitor_refs hm1") == []
         assert len(pool.body["health_monitor_refs"]) == 50
 
@@ -133,6 +137,19 @@ class TestElements:
         assert pool.body["servers"][2]["ratio"] == 4
         pool.type("servers ip 10.1.1.2 ratio 4", "save")
         assert len(pool.body["servers"]) == 4
+
+    def test_what_would_be_an_existing_one_as_it_stands_is_not_called_new(self, pool):
+        assert pool.type("servers ip 10.1.1.3", "no ratio", "save") == []
+        assert pool.body["servers"][2] == {"ip": ip("10.1.1.3"), "enabled": True}
+
+    def test_what_only_began_like_an_existing_one_is_called_new_when_that_shows(self, pool):
+        assert pool.type("servers ip 10.1.1.3") == []
+        assert pool.type("port 99", "save") == [NEW]
+        assert pool.body["servers"][2:] == [POOL["servers"][2], {"ip": ip("10.1.1.3"), "port": 99}]
+
+    def test_unset_before_the_key_is_known(self, pool):
+        pool.type("servers no ratio", "ip 10.1.1.2 port 80", "save")
+        assert pool.body["servers"][1] == {"ip": ip("10.1.1.2"), "port": 80, "enabled": True}
 
     def test_by_number(self, pool):
         assert pool.type("servers index 2 ratio 9") == ["Overwriting the previously entered value for ratio"]
@@ -278,7 +295,13 @@ class TestNestedMessages:
         assert "source_ip" in nat.body["rules"][0]["match"]
 
     def test_a_field_of_the_parent_saves_the_inner_one(self, nat):
-        nat.type("rules index 1", "match", "source_ip prefixes 10.7.0.0/16", "action nat_info nat_ip 10.9.9.8", "description x")
+        nat.type(
+            "rules index 1",
+            "match",
+            "source_ip prefixes 10.7.0.0/16",
+            "action nat_info nat_ip 10.9.9.8",
+            "description x",
+        )
         assert nat.session.mode == "natpolicy"
         rule = nat.body["rules"][0]
         assert rule["match"]["source_ip"]["prefixes"][1] == prefix("10.7.0.0/16")
@@ -294,7 +317,9 @@ class TestNestedMessages:
 
     def test_ranges_in_both_forms_are_the_same(self):
         shell = Shell(brief=True)
-        shell.type("configure ipaddrgroup g", "ranges 10.0.0.1-10.0.0.9", "ranges", "begin 10.0.0.1", "end 10.0.0.9", "save")
+        shell.type(
+            "configure ipaddrgroup g", "ranges 10.0.0.1-10.0.0.9", "ranges", "begin 10.0.0.1", "end 10.0.0.9", "save"
+        )
         assert shell.body["ranges"] == [{"begin": ip("10.0.0.1"), "end": ip("10.0.0.9")}]
 
 

@@ -16,7 +16,9 @@ def rows(kind, body):
 
 def test_a_pool_being_made():
     body = {"name": "Test", "servers": [{"ip": ip("10.1.1.100"), "port": 80}, {"ip": ip("10.1.1.101"), "port": 80}]}
-    assert render.object_table(OBJECT("pool"), body) == """\
+    assert (
+        render.object_table(OBJECT("pool"), body)
+        == """\
 +------------+------------+
 | Field      | Value      |
 +------------+------------+
@@ -28,6 +30,7 @@ def test_a_pool_being_made():
 |   ip       | 10.1.1.101 |
 |   port     | 80         |
 +------------+------------+"""
+    )
 
 
 def test_a_network_three_levels_deep():
@@ -49,7 +52,9 @@ def test_a_network_three_levels_deep():
         "configured_subnets": [subnet, {"prefix": prefix("10.0.0.0/8")}],
         "vrf_context_ref": "/api/vrfcontext/?name=global",
     }
-    assert render.object_table(OBJECT("network"), body) == """\
+    assert (
+        render.object_table(OBJECT("network"), body)
+        == """\
 +----------------------------+---------------------------+
 | Field                      | Value                     |
 +----------------------------+---------------------------+
@@ -70,6 +75,7 @@ def test_a_network_three_levels_deep():
 | tenant_ref                 | admin                     |
 | cloud_ref                  | Default-Cloud             |
 +----------------------------+---------------------------+"""
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +100,12 @@ def test_values(kind, field, value, shown):
 
 
 def test_lists_are_numbered_from_one_in_their_own_parent():
-    body = {"rules": [{"index": 4, "action": {"nat_info": [{"nat_ip": ip("10.0.0.1")}]}}, {"index": 9, "action": {"nat_info": [{}]}}]}
+    body = {
+        "rules": [
+            {"index": 4, "action": {"nat_info": [{"nat_ip": ip("10.0.0.1")}]}},
+            {"index": 9, "action": {"nat_info": [{}]}},
+        ]
+    }
     assert [label for label, _ in rows("natpolicy", body)] == [
         "rules[1]", "  index", "  action", "    nat_info[1]", "      nat_ip",
         "rules[2]", "  index", "  action", "    nat_info[1]",
@@ -151,13 +162,18 @@ class TestWrapping:
 
 class TestLists:
     def test_name_and_uuid(self):
-        table = render.list_table(OBJECT("pool"), [{"name": "p", "uuid": "pool-1", "cloud_ref": "/api/cloud/c-1#Default-Cloud"}])
-        assert table == """\
+        table = render.list_table(
+            OBJECT("pool"), [{"name": "p", "uuid": "pool-1", "cloud_ref": "/api/cloud/c-1#Default-Cloud"}]
+        )
+        assert (
+            table
+            == """\
 +------+--------+---------------+
 | Name | UUID   | Cloud         |
 +------+--------+---------------+
 | p    | pool-1 | Default-Cloud |
 +------+--------+---------------+"""
+        )
 
     def test_virtual_services(self):
         vs = {
@@ -168,13 +184,16 @@ class TestLists:
             "type": "VS_TYPE_NORMAL",
             "runtime": {"oper_status": {"state": "OPER_UP"}},
         }
-        assert render.list_table(OBJECT("virtualservice"), [vs, {"name": "empty"}]) == """\
+        assert (
+            render.list_table(OBJECT("virtualservice"), [vs, {"name": "empty"}])
+            == """\
 +-------+-------------------+-------------+----------+---------------+------------+----------------+--------+
 | Name  | IP Address        | IP6 Address | Services | Cloud         | Oper State | Type           | Parent |
 +-------+-------------------+-------------+----------+---------------+------------+----------------+--------+
 | shop  | 10.0.0.5,10.0.0.6 | -           | 80,443   | Default-Cloud | OPER_UP    | VS_TYPE_NORMAL | -      |
 | empty | -                 | -           | -        | -             | -          | -              | -      |
 +-------+-------------------+-------------+----------+---------------+------------+----------------+--------+"""
+        )
 
     def test_an_empty_list_has_its_header(self):
         assert render.list_table(OBJECT("natpolicy"), []).splitlines()[1] == "| Name | UUID |"
