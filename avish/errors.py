@@ -72,7 +72,7 @@ class UnavailableError(AvishError):
 
 
 class ApplyError(AvishError):
-    """The kernel refused a change; the old state is back."""
+    """The kernel or the store refused a change; the old state is back."""
 
     http_status = 422
 

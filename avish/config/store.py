@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from avish.config.config import Body, Change, Config
 from avish.config.defaults import system_defaults
 from avish.config.ids import Ids
-from avish.errors import UnavailableError
+from avish.errors import ApplyError, UnavailableError
 from avish.schema.load import schema as packaged_schema
 from avish.schema.model import Schema
 
@@ -65,7 +65,7 @@ class Version:
 
 
 class Store(Protocol):
-    """Where revisions are kept. Writes raise UnavailableError when the medium refuses; nothing is half written then."""
+    """Where revisions are kept. Writes raise ApplyError when the medium refuses; nothing is half written then."""
 
     def load(self) -> Config:
         """The head."""
@@ -244,7 +244,7 @@ class SqliteStore:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
-                    raise UnavailableError(f"{self._path}: the store cannot be written: {error}") from error
+                    raise ApplyError(f"{self._path}: the store cannot be written: {error}") from error
                 raise
 
 

@@ -80,8 +80,8 @@ class Committer:
     ) -> Outcome:
         """Carry out the requests together, or refuse them all; ``dry_run``: everything but the writes.
 
-        Raises ValidationError, ConflictError, ApplyError (an engine's kernel refuses; the old state is back) or
-        UnavailableError (the store cannot be written). An engine that does not answer is brought up to date later.
+        Raises ValidationError, ConflictError, or ApplyError when an engine's kernel or the store refuses; then the old
+        state is back. An engine that does not answer is brought up to date later.
         """
         with self._lock:
             old = self._head

@@ -8,7 +8,7 @@ import pytest
 
 from avish.config.config import Change
 from avish.config.store import Ids, SqliteStore, Who
-from avish.errors import UnavailableError
+from avish.errors import ApplyError, UnavailableError
 
 ANNA = Who("anna", "unix", "why")
 
@@ -118,7 +118,7 @@ def test_last_change_of_the_deleted(store):
 def test_a_full_disk_leaves_everything_as_it_was(store):
     store._db.execute("PRAGMA max_page_count = 1")
     many = [pool(f"pool-{number}", description="x" * 4000) for number in range(500)]
-    with pytest.raises(UnavailableError, match="cannot be written: database or disk is full"):
+    with pytest.raises(ApplyError, match="cannot be written: database or disk is full"):
         store.journal(2, many, store.ids(), ANNA, 1.0)
     store._db.execute("PRAGMA max_page_count = 1000000")
     assert store.load().all("pool") == []

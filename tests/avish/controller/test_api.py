@@ -38,8 +38,15 @@ def test_the_same_again_makes_no_revision(ftp):
 
 @pytest.mark.parametrize(
     ("form"),
-    ["https://c/api/pool/{uuid}#p", "https://other:8443/api/pool/{uuid}", "/api/pool/{uuid}", "/api/pool?name=p",
-     "/api/pool/?name=p", "{uuid}", "p"],
+    [
+        "https://c/api/pool/{uuid}#p",
+        "https://other:8443/api/pool/{uuid}",
+        "/api/pool/{uuid}",
+        "/api/pool?name=p",
+        "/api/pool/?name=p",
+        "{uuid}",
+        "p",
+    ],
 )
 def test_references_in_every_form(ftp, form):
     uuid = ftp.post("pool", name="p")["uuid"]
@@ -74,7 +81,10 @@ def test_filter_by_the_name_of_a_reference(rig):
 def test_joins(ftp):
     body = ftp.get("/api/virtualservice", joins="vsvip_ref")["results"][0]
     assert body["vsvip_ref_data"]["vip"][0]["ip_address"]["addr"] == "10.10.10.50"
-    assert ftp.get("/api/pool", joins="health_monitor_refs")["results"][0]["health_monitor_refs_data"][0]["name"] == "System-TCP"
+    assert (
+        ftp.get("/api/pool", joins="health_monitor_refs")["results"][0]["health_monitor_refs_data"][0]["name"]
+        == "System-TCP"
+    )
     assert ftp.get("/api/pool", joins="tenant_ref")["results"][0]["tenant_ref_data"]["name"] == "admin"
     assert "nonsense_data" not in ftp.get("/api/pool", joins="nonsense")["results"][0]
 
@@ -96,9 +106,18 @@ def test_an_unknown_type_names_the_nearest(rig):
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/api", 404), ("PUT", "/api/pool", 400), ("POST", "/api/pool/x", 405),
-     ("PUT", "/api/pool/x", 400), ("DELETE", "/api/pool/x", 404), ("GET", "/api/serviceengine/x/vshash", 404),
-     ("GET", "/api/transaction", 405), ("TRACE", "/api/pool", 405), ("DELETE", "/api/pool/x/y", 405)],
+    [
+        ("GET", "/", 404),
+        ("GET", "/api", 404),
+        ("PUT", "/api/pool", 400),
+        ("POST", "/api/pool/x", 405),
+        ("PUT", "/api/pool/x", 400),
+        ("DELETE", "/api/pool/x", 404),
+        ("GET", "/api/serviceengine/x/vshash", 404),
+        ("GET", "/api/transaction", 405),
+        ("TRACE", "/api/pool", 405),
+        ("DELETE", "/api/pool/x/y", 405),
+    ],
 )
 def test_what_cannot_be_meant_is_refused(rig, method, path, status):
     answer = rig.call(method, path)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from avish.controller import commit
-from avish.errors import UnavailableError
+from avish.errors import ApplyError
 from dataplane.errors import RefusedError
 
 NO = RefusedError("the kernel says no")
@@ -83,12 +83,12 @@ def test_a_failing_journal_touches_no_kernel(ftp, monkeypatch):
     before = ftp.head
 
     def full(*args):
-        raise UnavailableError("the disk is full")
+        raise ApplyError("the disk is full")
 
     monkeypatch.setattr(ftp.controller.store, "journal", full)
     calls = len(ftp.drivers["se1"].calls)
     answer = ftp.change("pool", "ftp-pool", enabled=False)
-    assert (answer.status, answer.body["error"]) == (503, "the disk is full")
+    assert (answer.status, answer.body["error"]) == (422, "the disk is full")
     assert ftp.head is before
     assert ftp.drivers["se1"].calls[calls:] == ["check"]
 
@@ -97,10 +97,10 @@ def test_a_head_that_cannot_move_puts_the_engines_back(ftp, monkeypatch):
     before = ftp.head
 
     def full(*args):
-        raise UnavailableError("the disk is full")
+        raise ApplyError("the disk is full")
 
     monkeypatch.setattr(ftp.controller.store, "commit", full)
-    assert ftp.change("virtualservice", "ftp-vs", services=[{"port": 2121}]).status == 503
+    assert ftp.change("virtualservice", "ftp-vs", services=[{"port": 2121}]).status == 422
     assert ftp.head is before
     assert all(engine.applied is None for engine in ftp.controller.engines.values())
     ftp.bring_up()
@@ -135,7 +135,10 @@ def test_what_did_not_happen_leaves_no_trace_in_the_next_commit(rig, how):
     rig.post("pool", name="p", servers=[{"ip": "10.10.40.101"}])
     rig.post("vsvip", name="v", vip=[{"vip_id": "1", "ip_address": "10.10.10.60"}])
     service = {
-        "name": "vs", "services": [{"port": 80}], "pool_ref": "p", "vsvip_ref": "v",
+        "name": "vs",
+        "services": [{"port": 80}],
+        "pool_ref": "p",
+        "vsvip_ref": "v",
         "application_profile_ref": "System-L4-Application",
     }
     if how == "refused":
@@ -153,10 +156,18 @@ def test_numbers_are_given_at_commit_only_and_kept(ftp):
     vs = ftp.one("virtualservice", "ftp-vs")["uuid"]
     assert ftp.head.ids.get("service", vs) == 1
     assert [ftp.head.ids.get("engine", ftp.one("serviceengine", name)["uuid"]) for name in ("se1", "se2")] == [1, 2]
-    answer = ftp.call("POST", "/api/virtualservice", {
-        "name": "b", "services": [{"port": 99}], "pool_ref": "ftp-pool", "vsvip_ref": "ftp-vip",
-        "application_profile_ref": "L4-preserve-client-ip",
-    }, dryrun="1")
+    answer = ftp.call(
+        "POST",
+        "/api/virtualservice",
+        {
+            "name": "b",
+            "services": [{"port": 99}],
+            "pool_ref": "ftp-pool",
+            "vsvip_ref": "ftp-vip",
+            "application_profile_ref": "L4-preserve-client-ip",
+        },
+        dryrun="1",
+    )
     assert answer.status == 200, answer.body
     assert ftp.head.ids.get("service", vs) == 1
     assert len(ftp.head.ids.numbers["service"]) == 1

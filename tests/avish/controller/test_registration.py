@@ -16,7 +16,9 @@ def test_own_and_link_local_addresses_are_left_out(world):
 def test_a_group_that_is_missing_is_made_once(world):
     puts = registration(world.config, [Member("se1", "blue", (PORT,)), Member("se2", "blue", (PORT,))])
     assert [(put.type, put.body["name"]) for put in puts] == [
-        ("serviceenginegroup", "blue"), ("serviceengine", "se1"), ("serviceengine", "se2")
+        ("serviceenginegroup", "blue"),
+        ("serviceengine", "se1"),
+        ("serviceengine", "se2"),
     ]
     assert not world.prepare(*puts).errors
 

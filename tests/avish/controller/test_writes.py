@@ -17,11 +17,22 @@ def test_many_objects_are_one_revision(rig):
     answer = send(
         rig,
         ("POST", "/api/pool", {"name": "p"}),
-        ("POST", "/api/vsvip", {"name": "v", "vip": [{"vip_id": "1", "ip_address": {"addr": "10.10.10.60", "type": "V4"}}]}),
-        ("POST", "/api/virtualservice", {
-            "name": "vs", "services": [{"port": 80}], "pool_ref": "p", "vsvip_ref": "v",
-            "application_profile_ref": "System-L4-Application",
-        }),
+        (
+            "POST",
+            "/api/vsvip",
+            {"name": "v", "vip": [{"vip_id": "1", "ip_address": {"addr": "10.10.10.60", "type": "V4"}}]},
+        ),
+        (
+            "POST",
+            "/api/virtualservice",
+            {
+                "name": "vs",
+                "services": [{"port": 80}],
+                "pool_ref": "p",
+                "vsvip_ref": "v",
+                "application_profile_ref": "System-L4-Application",
+            },
+        ),
     )
     assert answer.status == 200, answer.body
     assert [result["status"] for result in answer.body["results"]] == [201, 201, 201]
@@ -89,8 +100,16 @@ def test_a_dry_run_of_a_single_write(rig):
 
 @pytest.mark.parametrize(
     "body",
-    [None, [], {}, {"requests": [1]}, {"requests": [{}]}, {"requests": [{"method": "GET", "path": "/api/pool"}]},
-     {"requests": [{"method": "PUT", "path": "/api/pool"}]}, {"requests": [{"method": "POST", "path": "/api/nothing"}]}],
+    [
+        None,
+        [],
+        {},
+        {"requests": [1]},
+        {"requests": [{}]},
+        {"requests": [{"method": "GET", "path": "/api/pool"}]},
+        {"requests": [{"method": "PUT", "path": "/api/pool"}]},
+        {"requests": [{"method": "POST", "path": "/api/nothing"}]},
+    ],
 )
 def test_a_transaction_that_is_none(rig, body):
     assert rig.call("POST", "/api/transaction", body).status in (400, 404)

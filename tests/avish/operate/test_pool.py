@@ -21,4 +21,7 @@ def test_a_disabled_server_says_so(ftp):
 
 def test_a_pool_that_nothing_uses(rig):
     rig.post("pool", name="p")
-    assert rig.get("/api/pool", join_subresources="runtime")["results"][0]["runtime"]["oper_status"]["state"] == "OPER_UNUSED"
+    assert (
+        rig.get("/api/pool", join_subresources="runtime")["results"][0]["runtime"]["oper_status"]["state"]
+        == "OPER_UNUSED"
+    )

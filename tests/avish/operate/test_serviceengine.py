@@ -9,10 +9,25 @@ from dataplane.model import NAT_MARK
 
 def flow(**fields):
     base = {
-        "protocol": 6, "src": "10.10.40.101", "sport": 20, "dst": "10.10.20.100", "dport": 40000,
-        "reply_src": "10.10.20.100", "reply_sport": 40000, "reply_dst": "10.10.10.50", "reply_dport": 20,
-        "status": 0x1E, "mark": NAT_MARK | 1, "state": "ESTABLISHED", "timeout": 300, "age": 12.7, "last_used": 3,
-        "packets": 1, "bytes": 1, "reply_packets": 1, "reply_bytes": 1,
+        "protocol": 6,
+        "src": "10.10.40.101",
+        "sport": 20,
+        "dst": "10.10.20.100",
+        "dport": 40000,
+        "reply_src": "10.10.20.100",
+        "reply_sport": 40000,
+        "reply_dst": "10.10.10.50",
+        "reply_dport": 20,
+        "status": 0x1E,
+        "mark": NAT_MARK | 1,
+        "state": "ESTABLISHED",
+        "timeout": 300,
+        "age": 12.7,
+        "last_used": 3,
+        "packets": 1,
+        "bytes": 1,
+        "reply_packets": 1,
+        "reply_bytes": 1,
     }
     return base | fields
 
@@ -26,9 +41,9 @@ def test_vshash_has_a_row_per_port_and_interface_of_the_active_engine(ftp):
     answer = ftp.show("serviceengine", "se1", "vshash")
     uuid = ftp.one("virtualservice", "ftp-vs")["uuid"]
     assert answer["se_ref"] == f"se1:{ftp.one('serviceengine', 'se1')['uuid']}"
-    assert [(row["vsuuid"], row["ip"], row["port"], row["port_end"], row["vnic_id"]) for row in answer["vshashone"]] == [
-        (uuid, "10.10.10.50", 21, 21, 2), (uuid, "10.10.10.50", 21, 21, 3)
-    ]
+    assert [
+        (row["vsuuid"], row["ip"], row["port"], row["port_end"], row["vnic_id"]) for row in answer["vshashone"]
+    ] == [(uuid, "10.10.10.50", 21, 21, 2), (uuid, "10.10.10.50", 21, 21, 3)]
     assert ftp.show("serviceengine", "se2", "vshash")["vshashone"] == []
 
 
@@ -59,22 +74,30 @@ def test_a_rule_that_is_off_keeps_its_counters(ftp):
 def test_nat_flows_show_both_sides(ftp):
     ftp.drivers["se1"].flow_rows = [flow(), flow(mark=1), flow(mark=0)]
     rows = ftp.show("serviceengine", "se1", "nat-flows")["natflow"]
-    assert rows == [{
-        "vrf_name": "global",
-        "protocol": 6,
-        "original_flow": {"l_ip": "10.10.40.101", "l_port": 20, "f_ip": "10.10.20.100", "f_port": 40000},
-        "mapped_flow": {"l_ip": "10.10.10.50", "l_port": 20, "f_ip": "10.10.20.100", "f_port": 40000},
-        "state_name": "established",
-        "age": "12 sec",
-        "last_used": "3 sec",
-    }]
+    assert rows == [
+        {
+            "vrf_name": "global",
+            "protocol": 6,
+            "original_flow": {"l_ip": "10.10.40.101", "l_port": 20, "f_ip": "10.10.20.100", "f_port": 40000},
+            "mapped_flow": {"l_ip": "10.10.10.50", "l_port": 20, "f_ip": "10.10.20.100", "f_port": 40000},
+            "state_name": "established",
+            "age": "12 sec",
+            "last_used": "3 sec",
+        }
+    ]
 
 
 @pytest.mark.parametrize(
     ("fields", "word"),
-    [({"state": "SYN_SENT"}, "setup"), ({"state": "FIN_WAIT"}, "half_closed"), ({"state": "TIME_WAIT"}, "closed"),
-     ({"state": "CLOSE"}, "reset"), ({"state": ""}, "unknown"), ({"protocol": 17, "state": "", "status": 0}, "noresponse"),
-     ({"protocol": 1, "state": "", "status": 2}, "response")],
+    [
+        ({"state": "SYN_SENT"}, "setup"),
+        ({"state": "FIN_WAIT"}, "half_closed"),
+        ({"state": "TIME_WAIT"}, "closed"),
+        ({"state": "CLOSE"}, "reset"),
+        ({"state": ""}, "unknown"),
+        ({"protocol": 17, "state": "", "status": 0}, "noresponse"),
+        ({"protocol": 1, "state": "", "status": 2}, "response"),
+    ],
 )
 def test_states_of_flows(ftp, fields, word):
     ftp.drivers["se1"].flow_rows = [flow(**fields, age=None)]
@@ -114,7 +137,13 @@ def test_routes_neighbours_and_interfaces(ftp):
         {"ip": "10.10.10.254", "mac": None, "interface": "eth1", "state": "INCOMPLETE"}
     ]
     assert ftp.show("serviceengine", "se1", "arptable")["arp_entry"] == [
-        {"vnic_name": "eth1", "ip_address": "10.10.10.254", "mac_address": "incomplete", "vrf_id": 0, "state": "INCOMPLETE"}
+        {
+            "vnic_name": "eth1",
+            "ip_address": "10.10.10.254",
+            "mac_address": "incomplete",
+            "vrf_id": 0,
+            "state": "INCOMPLETE",
+        }
     ]
     entry = ftp.show("serviceengine", "se1", "interfacesummary")["interface_entries"][0]
     assert (entry["intf_name"], entry["intf_state"]) == ("eth1", "UP")
@@ -124,7 +153,10 @@ def test_routes_neighbours_and_interfaces(ftp):
 def test_summary_of_an_engine_that_answers_and_of_one_that_does_not(ftp):
     up = ftp.show("serviceengine", "se1", "runtime")
     assert (up["oper_status"], up["se_connected"], up["active_tags"]) == (
-        {"state": "OPER_UP"}, True, ["ACTIVE_STANDBY_SE_1"])
+        {"state": "OPER_UP"},
+        True,
+        ["ACTIVE_STANDBY_SE_1"],
+    )
     assert "active_tags" not in ftp.show("serviceengine", "se2", "runtime")
     ftp.drivers["se1"].reachable = False
     down = ftp.show("serviceengine", "se1", "runtime")

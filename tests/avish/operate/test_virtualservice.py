@@ -37,10 +37,18 @@ def test_down_in_a_group_without_engines(ftp):
     ftp.post("serviceenginegroup", name="empty")
     answer = ftp.call("POST", "/api/vsvip", {"name": "v2", "vip": [{"vip_id": "1", "ip_address": "10.10.10.60"}]})
     assert answer.status == 201, answer.body
-    made = ftp.call("POST", "/api/virtualservice", {
-        "name": "other", "services": [{"port": 80}], "pool_ref": "ftp-pool", "vsvip_ref": "v2", "se_group_ref": "empty",
-        "application_profile_ref": "System-L4-Application",
-    })
+    made = ftp.call(
+        "POST",
+        "/api/virtualservice",
+        {
+            "name": "other",
+            "services": [{"port": 80}],
+            "pool_ref": "ftp-pool",
+            "vsvip_ref": "v2",
+            "se_group_ref": "empty",
+            "application_profile_ref": "System-L4-Application",
+        },
+    )
     assert made.status == 201, made.body
     other = ftp.get("/api/virtualservice", join_subresources="runtime", name="other")["results"][0]
     assert other["runtime"]["oper_status"] == {"state": "OPER_DOWN", "reason": ["no service engine in the group empty"]}
@@ -50,15 +58,21 @@ def test_summary_names_the_engines(ftp):
     answer = ftp.show("virtualservice", "ftp-vs", "runtime")
     engines = answer["vip_summary"][0]["service_engine"]
     assert [(one["name"], one["primary"], one["standby"], one["connected"]) for one in engines] == [
-        ("se1", True, False, True), ("se2", False, True, True)
+        ("se1", True, False, True),
+        ("se2", False, True, True),
     ]
     assert answer["vip_summary"][0]["percent_ses_up"] == 100
 
 
 def test_a_list_asks_each_kernel_once(ftp):
     for number in range(5):
-        body = {"name": f"vs{number}", "services": [{"port": 100 + number}], "pool_ref": "ftp-pool", "vsvip_ref": "ftp-vip",
-                "application_profile_ref": "L4-preserve-client-ip"}
+        body = {
+            "name": f"vs{number}",
+            "services": [{"port": 100 + number}],
+            "pool_ref": "ftp-pool",
+            "vsvip_ref": "ftp-vip",
+            "application_profile_ref": "L4-preserve-client-ip",
+        }
         assert ftp.call("POST", "/api/virtualservice", body).status == 201
     ftp.drivers["se1"].calls.clear()
     ftp.get("/api/virtualservice", join_subresources="runtime")

@@ -55,7 +55,9 @@ class Server:
         self.loop = asyncio.new_event_loop()
         self.ended = asyncio.Event()
         listener = listen(self.path, None)
-        self.thread = threading.Thread(target=self.loop.run_until_complete, args=(Front(self.handle).run(listener, self.ended),))
+        self.thread = threading.Thread(
+            target=self.loop.run_until_complete, args=(Front(self.handle).run(listener, self.ended),)
+        )
         self.thread.start()
 
     def handle(self, request):
@@ -136,7 +138,10 @@ def test_a_stream_is_json_lines_until_its_end(server):
     connection.request("GET", "/api/x")
     response = connection.getresponse()
     assert response.headers["Transfer-Encoding"] == "chunked"
-    assert [json.loads(line) for line in response.read().splitlines()] == [{"event": "packet", "line": "a"}, {"event": "ended"}]
+    assert [json.loads(line) for line in response.read().splitlines()] == [
+        {"event": "packet", "line": "a"},
+        {"event": "ended"},
+    ]
     assert events.closed.wait(HANG)
     connection.close()
 

@@ -63,8 +63,14 @@ class Site:
     def service(self):
         self.post("pool", name="p", servers=[{"ip": "10.10.40.101"}])
         self.post("vsvip", name="v", vip=[{"vip_id": "1", "ip_address": "10.10.10.50"}])
-        self.post("virtualservice", name="vs", services=[{"port": 8080}], pool_ref="p", vsvip_ref="v",
-                  application_profile_ref="System-L4-Application")
+        self.post(
+            "virtualservice",
+            name="vs",
+            services=[{"port": 8080}],
+            pool_ref="p",
+            vsvip_ref="v",
+            application_profile_ref="System-L4-Application",
+        )
 
     def ruleset(self, engine="se1"):
         command = ["ip", "netns", "exec", f"{self.prefix}-{engine}", "nft", "list", "ruleset"]
@@ -117,7 +123,10 @@ def test_from_nothing_and_back_to_nothing(site):
     assert "stands already" in again
     assert "runs already" in again
     engines = site.call("GET", "/api/serviceengine").body["results"]
-    assert [(e["name"], e["se_group_ref"].split("#")[1]) for e in engines] == [("se1", "Default-Group"), ("se2", "blue")]
+    assert [(e["name"], e["se_group_ref"].split("#")[1]) for e in engines] == [
+        ("se1", "Default-Group"),
+        ("se2", "blue"),
+    ]
     site.service()
     assert "10.10.10.50 . tcp . 8080" in site.ruleset()
     assert "8080" not in site.ruleset("se2")
@@ -218,13 +227,19 @@ def test_all_killed_goes_down_cleanly(site):
 
 def test_an_engine_in_a_namespace_that_stays_is_cleaned(site):
     name = f"{site.prefix}-own"
-    setup = [f"netns add {name}", f"-n {name} link add eth1 type veth peer name far",
-             f"-n {name} addr add 10.10.10.11/24 dev eth1", f"-n {name} link set eth1 up", f"-n {name} link set far up"]
+    setup = [
+        f"netns add {name}",
+        f"-n {name} link add eth1 type veth peer name far",
+        f"-n {name} addr add 10.10.10.11/24 dev eth1",
+        f"-n {name} link set eth1 up",
+        f"-n {name} link set far up",
+    ]
     try:
         for line in setup:
             subprocess.run(["ip", *line.split()], check=True)
         site.topology.write_text(
-            f"name: own\nserviceengines:\n  se1: {{se_group: Default-Group, namespace: {name}, interfaces: {{eth1: {{}}}}}}\n")
+            f"name: own\nserviceengines:\n  se1: {{se_group: Default-Group, namespace: {name}, interfaces: {{eth1: {{}}}}}}\n"
+        )
         site.up()
         site.service()
         show = ["ip", "netns", "exec", name, "nft", "list", "ruleset"]

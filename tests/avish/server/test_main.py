@@ -22,8 +22,13 @@ def test_schema_names_types_and_commands(capsys):
     assert document["objects"]["natpolicy"]["verb"] == "configure"
     paths = {command["path"] for command in document["commands"]}
     assert {
-        "configure pool <pool>", "show pool", "show pool <pool>", "delete pool <pool>", "debug serviceengine <serviceengine>",
-        "show debug serviceengine <serviceengine>", "show serviceengine <serviceengine> vshash",
+        "configure pool <pool>",
+        "show pool",
+        "show pool <pool>",
+        "delete pool <pool>",
+        "debug serviceengine <serviceengine>",
+        "show debug serviceengine <serviceengine>",
+        "show serviceengine <serviceengine> vshash",
     } <= paths
     assert "delete debug serviceengine <serviceengine>" not in paths
 
@@ -68,8 +73,13 @@ def test_nothing_to_take_down(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(ValidationError("no"), 1), (ApplyError("no"), 1), (LabError("t.yaml: networks: no"), 1), (UnreachableError("no"), 69),
-     (KeyboardInterrupt(), 130)],
+    [
+        (ValidationError("no"), 1),
+        (ApplyError("no"), 1),
+        (LabError("t.yaml: networks: no"), 1),
+        (UnreachableError("no"), 69),
+        (KeyboardInterrupt(), 130),
+    ],
 )
 def test_refusals_are_one_line(error, status, monkeypatch, capsys, tmp_path):
     def refuse(*args):
