@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from avish.config.config import Body, Change, Config, Draft, title
 from avish.config.normalise import new_uuid, normalise
-from avish.config.validate import validate
+from avish.config.validate import still_referred, validate
 from avish.errors import ConflictError, Issue, ValidationError
 from avish.schema.model import ObjectType, Schema
 
@@ -133,8 +133,14 @@ class _Work:
         config = self.draft.freeze()
         issues = self.issues
         if not any(issue.severity == "error" for issue in issues):  # checks rely on well-formed bodies
-            issues = issues + validate(self.schema, self.base, config, changes)
+            issues = [*issues, *self._lost(config), *validate(self.schema, self.base, config, changes)]
         return Prepared(changes, config, issues, tuple(self.written), self.status)
+
+    def _lost(self, config: Config) -> Iterator[Issue]:
+        """What still refers to objects made and deleted in this very transaction: no change tells of those."""
+        for uuid, kind in self.touched.items():
+            if self.base.get(kind, uuid) is None and self.draft.get(kind, uuid) is None:
+                yield from still_referred(self.schema, config, uuid)
 
     def _changes(self) -> list[Change]:
         """One change per object, in the order in which they were first touched."""

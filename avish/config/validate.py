@@ -48,7 +48,12 @@ def _own_issues(schema: Schema, old: Config, new: Config, change: Change) -> Ite
 def _delete_issues(schema: Schema, new: Config, kind: str, body: Body) -> Iterator[Issue]:
     if _is_system_default(schema, kind, body):
         yield Issue(title(kind, body), "Cannot delete: it is a system default")
-    referrers = [(other, new.get(other, uuid)) for other, uuid in new.referrers(body["uuid"])]
+    yield from still_referred(schema, new, body["uuid"])
+
+
+def still_referred(schema: Schema, new: Config, uuid: str) -> Iterator[Issue]:
+    """An issue when somebody refers to an object that is to be gone."""
+    referrers = [(other, new.get(other, found)) for other, found in new.referrers(uuid)]
     names = sorted(f"{schema.object(other).title} {found['name']}" for other, found in referrers if found)
     if names:
         shown = repr(names[:REFERRERS_SHOWN])

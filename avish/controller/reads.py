@@ -77,6 +77,7 @@ class Reads:
     def __init__(self, schema: Schema, engines: Mapping[str, Engine], switch: debug.CaptureSwitch) -> None:
         self._schema = schema
         self._engines = engines
+        self.engine_names = engines.keys()
         self._switch = switch
         self._renderer = Renderer()
         self._commands = {

@@ -18,6 +18,7 @@ from avish.errors import ValidationError
 from avish.schema.model import ObjectType
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
+ENGINE = "serviceengine"
 SLUG = re.compile(r"[a-z0-9]+-[A-Za-z0-9_.-]{1,100}")
 
 
@@ -61,6 +62,8 @@ class Batch:
         sent = {name: value for name, value in body.items() if name != debug.STATUS}
         if kind.names:
             sent["name"] = self.reads.stored(self.config, kind, uuid)["name"]
+        if kind.name == ENGINE:
+            self._of_topology(str(sent.get("name", "")))
         self._names[kind.name, str(sent.get("name", ""))] = uuid
         self._bodies[uuid] = sent
         self.requests.append(Put(kind.name, uuid, sent, _stamp(sent), new))
@@ -69,8 +72,17 @@ class Batch:
         if kind.names:  # it goes back to its defaults, for it always exists
             name = self.reads.stored(self.config, kind, uuid)["name"]
             self.requests.append(Put(kind.name, uuid, {"name": name}))
+        elif kind.name == ENGINE and (name := self._present(kind, uuid).get("name")) in self.reads.engine_names:
+            raise ValidationError(f"serviceengine {name} runs here: it goes when the topology no longer has it", 403)
         else:
             self.requests.append(Delete(kind.name, uuid))
+
+    def _of_topology(self, name: str) -> None:
+        """Engines come from the topology: an object without one would promise what nothing does."""
+        known = self.reads.engine_names
+        if name not in known:
+            has = ", ".join(sorted(known)) or "none"
+            raise ValidationError(f"there is no service engine {name!r}: engines come from the topology (here: {has})")
 
     def _fresh_uuid(self, write: Write) -> str:
         kind = write.kind

@@ -37,6 +37,23 @@ def test_made_and_deleted_in_one_transaction(world):
     assert prepared.changes == ()
 
 
+def test_made_referred_to_and_deleted_in_one_transaction(world):
+    virtualservice = {
+        "name": "vs",
+        "pool_ref": "p",
+        "vsvip_ref": "v",
+        "services": [{"port": 80}],
+        "application_profile_ref": "System-L4-Application",
+    }
+    prepared = world.prepare(
+        Put("pool", "pool-1", {"name": "p"}, new=True),
+        Put("vsvip", None, {"name": "v", "vip": [{"ip_address": "10.0.0.5"}]}),
+        Put("virtualservice", None, virtualservice),
+        Delete("pool", "pool-1"),
+    )
+    assert "Cannot delete, object is referred by: ['VirtualService vs']" in [issue.text for issue in prepared.errors]
+
+
 def test_changed_twice_in_one_transaction(world):
     pool = world.put("pool", name="p")
     prepared = world.prepare(*(Put("pool", pool["uuid"], {"name": "p", "description": text}, pool["_last_modified"])

@@ -141,3 +141,18 @@ def test_differences_have_paths():
         {"field": "rules[1].name", "old": "x", "new": "y"},
         {"field": "rules[2]", "old": None, "new": {"index": 2}},
     ]
+
+
+def test_an_engine_that_runs_is_not_deleted(rig):
+    uuid = rig.one("serviceengine", "se2")["uuid"]
+    answer = rig.call("DELETE", f"/api/serviceengine/{uuid}")
+    assert (answer.status, answer.body["error"]) == (
+        403,
+        "serviceengine se2 runs here: it goes when the topology no longer has it",
+    )
+
+
+def test_an_engine_is_not_made_up(rig):
+    answer = rig.call("POST", "/api/serviceengine", {"name": "ghost", "se_group_ref": "Default-Group"})
+    assert answer.status == 400
+    assert "engines come from the topology (here: se1, se2)" in answer.body["error"]

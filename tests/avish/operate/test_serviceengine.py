@@ -4,6 +4,7 @@ import pytest
 
 from avish.operate.registry import RUN, lint
 from avish.schema.load import schema
+from dataplane.fake import FakeDriver
 from dataplane.model import NAT_MARK
 
 
@@ -164,8 +165,14 @@ def test_summary_of_an_engine_that_answers_and_of_one_that_does_not(ftp):
     assert down["se_connected"] is False
 
 
-def test_an_engine_object_without_an_engine(ftp):
-    ftp.post("serviceengine", name="ghost", se_group_ref="Default-Group")
+def test_an_engine_that_the_topology_no_longer_has(ftp):
+    ftp.close()
+    ftp.names = ("se1", "se2", "ghost")
+    ftp.drivers["ghost"] = FakeDriver(ftp.drivers["se2"].interfaces())
+    ftp.start()
+    ftp.close()
+    ftp.names = ("se1", "se2")
+    ftp.start()
     uuid = ftp.one("serviceengine", "ghost")["uuid"]
     answer = ftp.call("GET", f"/api/serviceengine/{uuid}/vshash")
     assert answer.status == 503
