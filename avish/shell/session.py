@@ -155,11 +155,12 @@ class Session:
             yield Warn(text)
 
     def _where(self, walk: Walk) -> Run:
-        text = f"Tenant: {self.tenant}"
+        text, level = f"Tenant: {self.tenant}", {}
         if self.candidate is not None:
             frame = self.candidate.frames[-1]
+            level = render.masked(frame.message, frame.value)
             text += "\n" + render.object_table(frame.message, frame.value)
-        yield Print(text, _pipes(walk))
+        yield from _answer({"tenant": self.tenant, "value": level}, text, walk)
 
     def _delete(self, name: str, key: str) -> Run:
         object_type = self.tree.schema.object(name)
