@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from avish.api import SOCKET
 from avish.api.http1 import ClosedError, Connection, ProtocolError, Response
 from avish.errors import UnavailableError
 
@@ -32,7 +33,7 @@ class Client:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self._connection = Connection(home / "avishd.sock", TIMEOUT)
+        self._connection = Connection(home / SOCKET, TIMEOUT)
 
     def connect(self) -> None:
         """Find out whether a controller is there."""
@@ -65,7 +66,7 @@ class Client:
 
     def stream(self, path: str) -> Iterator[dict[str, Any]]:
         """The events of a path, one JSON object a line, on a connection of its own until it ends."""
-        connection = Connection(self.home / "avishd.sock", TIMEOUT)
+        connection = Connection(self.home / SOCKET, TIMEOUT)
         try:
             response = connection.request("GET", path, {})
             if response.status >= 400:
@@ -83,7 +84,7 @@ class Client:
             return UnavailableError(f"the controller of {self.home} does not answer within {TIMEOUT:.0f} s")
         if isinstance(error, PermissionError):
             return UnavailableError(
-                f"no access to the controller's socket in {self.home}: root or group avish is needed"
+                f"no access to the controller's socket in {self.home}: only root may so far"
             )
         return UnavailableError(
             f"no controller answers in {self.home}; start one: avishd serve --home {self.home}"

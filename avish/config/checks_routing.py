@@ -93,7 +93,7 @@ def nat_ip_not_interface_ip_of_service(checked: Checked) -> Iterator[Issue]:
     """Nor can a floating address be one to translate to."""
     routing = checked.body.get("routing_service", {})
     policy = checked.config.target(routing.get("nat_policy_ref"))
-    floating = {address["addr"] for address in routing.get("floating_intf_ip", [])}
+    floating = {address["addr"] for address in routing.get("floating_intf_ip", []) if address["type"] == "V4"}
     for path, address in _nat_addresses(policy or {}, floating):
         name = (policy or {})["name"]
         yield checked.error("routing_service", f"{address} is a floating_intf_ip and also a NAT IP "

@@ -11,7 +11,7 @@ from avish.config.config import Body, Config, ref_to, title
 from avish.config.references import resolve
 from avish.errors import Issue
 from avish.schema.model import Field, Message, ObjectType
-from avish.schema.types import Ref
+from avish.schema.types import SENSITIVE, Ref, Secret
 
 DROPPED = frozenset({"url", "extension", "configpb_attributes", "runtime"})
 """Keys that clients send along and that nobody may set."""
@@ -38,7 +38,7 @@ def normalise(
     the uuid of a new one. The body is only fit to be stored when no issue is an error.
     """
     work = _Work(config, title(kind.name, body))
-    result = work.message(kind, {**_homes(config, kind), **_given(body)}, "")
+    result = work.message(kind, {**_homes(config, kind), **_given(body)}, "", existing or {})
     result["uuid"] = existing["uuid"] if existing else identity or new_uuid(kind.name)
     for name, field in kind.fields.items():
         if field.read_only and name != "uuid" and existing and name in existing:
@@ -67,8 +67,8 @@ class _Work:
         self.where = where
         self.issues: list[Issue] = []
 
-    def message(self, message: Message, body: Body, path: str) -> Body:
-        """Known fields in row order, checked; defaults where nothing is given."""
+    def message(self, message: Message, body: Body, path: str, old: Body) -> Body:
+        """Known fields in row order, checked; defaults where nothing is given. ``old``: the same message before."""
         self._unknown(message, body, path)
         result: Body = {}
         for name, field in message.fields.items():
@@ -81,7 +81,8 @@ class _Work:
                     result[name] = given
                     continue
             place = f"{path}.{name}" if path else name
-            value = self._list(field, given, place) if field.list else self._one(field, given, place)
+            was = old.get(name)
+            value = self._list(field, given, place, was) if field.list else self._one(field, given, place, was)
             if value is not None:
                 result[name] = value
         return result
@@ -107,7 +108,7 @@ class _Work:
                 near = difflib.get_close_matches(name, message.fields, 1)
                 self._error(path, f"there is no field {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
 
-    def _list(self, field: Field, given: Any, path: str) -> list[Any] | None:
+    def _list(self, field: Field, given: Any, path: str, was: Any) -> list[Any] | None:
         if not isinstance(given, list):
             self._error(path, "a list is expected")
             return None
@@ -115,7 +116,10 @@ class _Work:
             self._error(path, f"{len(given)} entries are too many: at most {field.max_items}")
         if given and len(given) < field.min_items:
             self._error(path, f"{len(given)} entries are too few: at least {field.min_items}")
-        values = [self._one(field, value, f"{path}[{number}]") for number, value in enumerate(given, 1)]
+        values = [
+            self._one(field, value, f"{path}[{number}]", _before(field, value, was))
+            for number, value in enumerate(given, 1)
+        ]
         if field.message is not None:
             self._twins(field.nested, values, path)
         return [value for value in values if value is not None] or None
@@ -129,20 +133,36 @@ class _Work:
                 shown = ", ".join(f"{name} {_shown(message.fields[name], part)}" for name, part in key.items())
                 self._error(f"{path}[{number}]", f"{shown} stands in entry {first} already; change one or remove it")
 
-    def _one(self, field: Field, given: Any, path: str) -> Any:
+    def _one(self, field: Field, given: Any, path: str, was: Any) -> Any:
         if field.message is not None:
             if isinstance(given, dict):
-                return self.message(field.nested, given, path)
+                return self.message(field.nested, given, path, was or {})
             self._error(path, f"a message is expected ({_hint(field)})")
             return None
+        if isinstance(field.type, Secret) and given == SENSITIVE:
+            return self._kept(path, was)
         try:
             return resolve(self.config, field.type, given) if isinstance(field.type, Ref) else field.leaf.check(given)
         except ValueError as error:
             self._error(path, str(error))
             return None
 
+    def _kept(self, path: str, was: Any) -> Any:
+        """A secret that comes back as it was shown stays what it is."""
+        if was is None:
+            self._error(path, f"{SENSITIVE} stands for a secret, and there is none yet; give the secret itself")
+        return was
+
     def _error(self, path: str, text: str) -> None:
         self.issues.append(Issue(f"{self.where} {path}" if path else self.where, text))
+
+
+def _before(field: Field, given: Any, was: Any) -> Body | None:
+    """The element of the list before that has the key of ``given``; None when there is none, or no key."""
+    if field.message is None or not field.message.key or not isinstance(given, dict):
+        return None
+    key = [given.get(name) for name in field.message.key]
+    return next((old for old in was or [] if [old.get(name) for name in field.message.key] == key), None)
 
 
 def _items(field: Field, value: Any, path: str) -> list[tuple[str, Body]]:

@@ -14,7 +14,7 @@ from avish.schema.types import shown
 
 JSON = "--json"
 PIPES = {"grep": "Only the lines that match; arguments as grep's"}
-SHOWING = frozenset({"list", "show", "run", "where"})
+SHOWING = frozenset({"list", "show", "run"})
 
 
 @dataclass(slots=True)
@@ -53,9 +53,10 @@ def parse(tree: Tree, frames: Sequence[Message], line: str, *, abbreviate: bool 
         raise _too_short(walk, line)
     _finish(walk)
     walk.pipes, walk.as_json = pipes, as_json
-    if (pipes or as_json) and not any(op[0] in SHOWING for op in walk.ops):
+    shows = any(op[0] in SHOWING for op in walk.ops)
+    if (as_json and not shows) or (pipes and not shows and ("where",) not in walk.ops):
         extra = lexed.tokens[len(commands)]
-        text = f"{extra.text} needs output: only show commands have some"
+        text = f"{extra.text} goes with a show command"
         raise ParseError(text, line=line, start=extra.start, end=extra.end)
     return walk
 

@@ -12,8 +12,8 @@ from avish.errors import SchemaError
 from avish.schema.model import Schema
 
 PACKAGE = Path(__file__).resolve().parent.parent
-FORMAT = 1
-"""To be raised when the shape of the compiled form changes."""
+SHAPERS = ("grammar.py", "model.py", "types.py")
+"""The code that decides what the compiled form looks like: when it changes, the form is made anew."""
 
 
 def grammar_dir() -> Path:
@@ -33,10 +33,11 @@ def load(source: Path, cache_dir: Path | None = None) -> Schema:
     texts = _read(source)
     if cache_dir is None:
         return _compile(texts)
-    compiled = cache_dir / f"grammar-{FORMAT}-{_digest(texts):08x}.pickle"
+    code = {name: (PACKAGE / "schema" / name).read_bytes() for name in SHAPERS}
+    compiled = cache_dir / f"grammar-{_digest(texts | code):08x}.pickle"
     try:
         return pickle.loads(compiled.read_bytes())  # type: ignore[no-any-return]  # noqa: S301
-    except (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError):
+    except Exception:  # noqa: BLE001  (absent, cut short, foreign: whatever it is, it can be made again)
         result = _compile(texts)
         _keep(compiled, pickle.dumps(result))
         return result

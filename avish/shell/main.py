@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from avish.api import DEFAULT_HOME
 from avish.errors import AvishError, ParseError, UnavailableError
 from avish.lang.tree import Tree
 from avish.schema.load import schema
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from avish.api.client import Client
     from avish.shell.batch import Numbered
 
-DEFAULT_HOME = "/var/lib/avish"
 
 
 def main(argv: list[str] | None = None) -> int:

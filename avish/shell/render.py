@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from avish.schema.model import Column, Field, Message, ObjectType
-from avish.schema.types import SENSITIVE, Secret, ref_name
+from avish.schema.types import ref_name
 
 WRAP = 80
 HIDDEN = ("url", "_last_modified")
@@ -121,18 +121,3 @@ def cell(value: Any) -> str:
         return ", ".join(f"{key} {cell(one)}" for key, one in value.items())
     text = "" if value is None else str(value)
     return ref_name(text) if "/api/" in text else text
-
-
-def masked(message: Message, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body with every secret replaced by a placeholder."""
-    result = dict(body)
-    for name, value in body.items():
-        item = message.fields.get(name)
-        if item is None:
-            continue
-        if isinstance(item.type, Secret):
-            result[name] = SENSITIVE
-        elif item.message is not None:
-            inner = item.message
-            result[name] = [masked(inner, one) for one in value] if item.list else masked(inner, value)
-    return result

@@ -19,7 +19,6 @@ from avish.shell.rehearsal import Rehearsal, Step
 Run = Generator[Effect, Reply | None, None]
 Asked = Generator[Effect, Reply | None, Reply]
 EDITING = frozenset({"set", "enter", "index", "range", "unset", "discard"})
-CAPTURES = frozenset({"DEBUG_PCAP_NAT"})
 
 
 class Session:
@@ -137,7 +136,7 @@ class Session:
         if not self.brief:
             yield Print(render.object_table(object_type, reply.body))
         yield from self._warn(reply)
-        if any(flag.get("flag") in CAPTURES for flag in reply.body.get("flags", []) if isinstance(flag, dict)):
+        if reply.body.get("capture_status", {}).get("state") == "running":
             yield Stream(f"/api/{object_type.name}/{reply.body['uuid']}/capture", candidate.name)
 
     def _rehearse(self, rehearsal: Rehearsal, step: Step, place: str) -> Run:
@@ -155,12 +154,11 @@ class Session:
             yield Warn(text)
 
     def _where(self, walk: Walk) -> Run:
-        text, level = f"Tenant: {self.tenant}", {}
+        text = f"Tenant: {self.tenant}"
         if self.candidate is not None:
             frame = self.candidate.frames[-1]
-            level = render.masked(frame.message, frame.value)
             text += "\n" + render.object_table(frame.message, frame.value)
-        yield from _answer({"tenant": self.tenant, "value": level}, text, walk)
+        yield Print(text, _pipes(walk))
 
     def _delete(self, name: str, key: str) -> Run:
         object_type = self.tree.schema.object(name)
@@ -184,14 +182,13 @@ class Session:
             if walk.node.end and walk.node.end[0][0] == "run":
                 return  # the name was an argument of the command behind it
             body = yield from self._existing(object_type, op[2])
-            yield from _answer(render.masked(object_type, body), render.object_table(object_type, body), walk)
+            yield from _answer(body, render.object_table(object_type, body), walk)
             return
         query = {"include_name": "", "join_subresources": "runtime", "page_size": "-1"}
         if object_type.joins:
             query["joins"] = ",".join(object_type.joins)
         reply = yield from self._ask(Call("GET", f"/api/{op[1]}", query))
-        results = [render.masked(object_type, body) for body in reply.body["results"]]
-        yield from _answer({**reply.body, "results": results}, render.list_table(object_type, results), walk)
+        yield from _answer(reply.body, render.list_table(object_type, reply.body["results"]), walk)
 
     def _command(self, command: Command, walk: Walk) -> Run:
         path = f"/api/{command.api}"

@@ -158,3 +158,22 @@ def test_no_body_raises(kind, ftp, data):
     body = data.draw(fitting(ftp.schema.object(kind)))
     prepared = ftp.prepare(Put(kind, None, body))
     assert prepared.errors or prepared.config.get(*prepared.written[0])
+
+
+PEER = {"peer_ip": "10.0.0.1", "subnet": "10.0.0.0/24", "md5_secret": "abcd"}
+
+
+def test_a_secret_that_comes_back_as_it_was_shown_stays(world):
+    profile = {"local_as": 1, "ibgp": True, "peers": [PEER, {**PEER, "peer_ip": "10.0.0.2", "md5_secret": "efgh"}]}
+    vrf = world.put("vrfcontext", name="blue", bgp_profile=profile)
+    shown = [{**peer, "md5_secret": "<sensitive>"} for peer in reversed(vrf["bgp_profile"]["peers"])]
+    changed = world.put("vrfcontext", name="blue", bgp_profile={**profile, "local_as": 2, "peers": shown})
+    assert [peer["md5_secret"] for peer in changed["bgp_profile"]["peers"]] == ["efgh", "abcd"]
+
+
+def test_a_placeholder_for_no_secret_is_refused(world):
+    profile = {"local_as": 1, "ibgp": True, "peers": [{**PEER, "md5_secret": "<sensitive>"}]}
+    prepared = world.prepare(Put("vrfcontext", None, {"name": "blue", "bgp_profile": profile}))
+    (issue,) = prepared.errors
+    assert issue.path == "vrfcontext blue bgp_profile.peers[1].md5_secret"
+    assert "give the secret itself" in issue.text

@@ -275,8 +275,8 @@ ERRORS = [
     ("configure pool a'|'b", (), "a name cannot hold '|': letters, digits, blanks and . @ + - _ are allowed", "a'|'b", ""),
     ('"configure" pool a', (), "no text is expected here: 'configure'", '"configure"', None),
     ("servers index 0", POOL, "0 is out of range (1-2147483648)", "0", ""),
-    ("configure pool p | grep x", (), "| needs output: only show commands have some", "|", ""),
-    ("save --json", (), "--json needs output: only show commands have some", "--json", ""),
+    ("configure pool p | grep x", (), "| goes with a show command", "|", ""),
+    ("save --json", (), "--json goes with a show command", "--json", ""),
 ]  # fmt: skip
 
 
@@ -359,7 +359,7 @@ class TestPipes:
             walked(line)
 
     def test_nothing_before_a_pipe(self):
-        with pytest.raises(ParseError, match="needs output"):
+        with pytest.raises(ParseError, match="goes with a show"):
             walked("| grep x")
 
     def test_a_quoted_pipe_is_text(self):

@@ -128,9 +128,6 @@ def test_what_the_grammar_does_not_know_comes_last():
 def test_secrets_are_never_shown():
     body = {"bgp_profile": {"peers": [{"peer_ip": ip("10.0.0.1"), "md5_secret": "abcd"}]}}
     assert ("    md5_secret", "<sensitive>") in rows("vrfcontext", body)
-    masked = render.masked(OBJECT("vrfcontext"), body)
-    assert masked["bgp_profile"]["peers"][0] == {"peer_ip": ip("10.0.0.1"), "md5_secret": "<sensitive>"}
-    assert body["bgp_profile"]["peers"][0]["md5_secret"] == "abcd"
 
 
 class TestWrapping:
