@@ -130,6 +130,10 @@ class TestSaving:
             "New object being created",
             "stream /api/debugserviceengine/debugserviceengine-1/capture",
         ]
+
+    def test_no_capture_no_stream(self):
+        flagged = {**SE, "flags": [{"flag": "DEBUG_PCAP_NAT"}]}
+        shell = Shell({"debugserviceengine": {"se1": flagged}}, brief=True)
         assert shell.type("debug serviceengine se1", "no flags flag debug_pcap_nat", "save") == [
             "Removed flags with flag=DEBUG_PCAP_NAT"
         ]
