@@ -11,7 +11,7 @@ PREFIX ?= avish
 TOPOLOGY := fixtures/topologies/active-ftp.yaml
 RUNBOOK := fixtures/runbooks/active-ftp.avi
 
-.PHONY: help setup run test lint format bench docs down clean
+.PHONY: help setup run test lint bench docs down clean
 
 help: ## What can be made
 	grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s $$'\t'

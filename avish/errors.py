@@ -1,4 +1,4 @@
-"""Every error a user can meet: one base, six kinds, each saying what, where and what to do."""
+"""Every error a user can meet: one base, a class for each kind, each saying what, where and what to do."""
 
 from __future__ import annotations
 
@@ -75,6 +75,13 @@ class ApplyError(AvishError):
     """The kernel or the store refused a change; the old state is back."""
 
     http_status = 422
+
+
+class BugError(AvishError):
+    """A bug of the controller's, told with a reference into its log."""
+
+    exit_status = 70
+    http_status = 500
 
 
 class SchemaError(AvishError):

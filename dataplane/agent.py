@@ -10,6 +10,7 @@ import argparse
 import ctypes
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -31,6 +32,7 @@ _NAMESPACES = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
 _ROWS_PER_PART = 500
 _BACKLOG = 64
+_PAUSE_MS = 500
 
 _PLAIN = (
     "interfaces", "sync", "check", "apply", "drift", "counters", "listeners", "routes", "neighbours", "addresses",
@@ -60,14 +62,23 @@ class Agent:
         self._stopping = False
 
     def serve(self, listener: socket.socket) -> None:
-        """Accept connections until the listener is shut down."""
-        while True:
+        """Accept connections until ``stop``."""
+        while not self._stopping:
             try:
                 connection, _ = listener.accept()
-            except OSError:
-                break
+            except OSError as error:
+                if not self._stopping:
+                    _LOG.warning("a connection cannot be taken: %s", error)
+                    _pause(listener)
+                continue
             threading.Thread(target=self._connection, args=(connection, listener), daemon=True).start()
         self._close_captures()
+
+    def stop(self, listener: socket.socket) -> None:
+        """Make ``serve`` return; from any thread and from a signal handler."""
+        self._stopping = True
+        with suppress(OSError):  # shut down already
+            listener.shutdown(socket.SHUT_RDWR)
 
     def _connection(self, connection: socket.socket, listener: socket.socket) -> None:
         """Answer requests until the other side goes or sends what is no frame."""
@@ -87,7 +98,7 @@ class Agent:
         if operation == "stop":
             wire.send(connection, {"ok": None})
             _LOG.info("stopped on request")
-            listener.shutdown(socket.SHUT_RDWR)
+            self.stop(listener)
             return
         try:
             result = self._call(connection, operation, wire.decode(request.get("args", [])))
@@ -146,6 +157,13 @@ class Agent:
             relay.close(tap)
 
 
+def _pause(listener: socket.socket) -> None:
+    """Until there may be descriptors again, or at once when the listener is shut down."""
+    poll = select.poll()
+    poll.register(listener, 0)
+    poll.poll(_PAUSE_MS)
+
+
 def _stream(connection: socket.socket, rows: Iterator[Row]) -> None:
     while part := list(islice(rows, _ROWS_PER_PART)):
         wire.send(connection, {"part": wire.encode(part)})
@@ -195,11 +213,12 @@ def main() -> int:
     except (DataplaneError, OSError) as error:
         _LOG.error("cannot start: %s", error)
         return 1
-    signal.signal(signal.SIGTERM, lambda *_: listener.shutdown(socket.SHUT_RDWR))
+    agent = Agent(driver, arguments.namespace or "host")
+    signal.signal(signal.SIGTERM, lambda *_: agent.stop(listener))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: an agent outlives the controller
     _LOG.info("serving namespace %s on %s", arguments.namespace or "host", arguments.socket)
     with listener:
-        Agent(driver, arguments.namespace or "host").serve(listener)
+        agent.serve(listener)
     with suppress(OSError):
         arguments.socket.unlink()
     return 0

@@ -14,7 +14,6 @@ import re
 import select
 import socket
 import struct
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -36,7 +35,6 @@ _AFTER_PRIORITY = 150  # source NAT is at 100
 _KERNEL_BUFFER = 65_536
 _KERNEL_DELAY = 10  # hundredths of a second
 _KERNEL_BATCH = 64
-_NFT_SECONDS = 30
 
 _CONFIG = netfilter_type(SUBSYSTEM, 1)
 _COMMAND, _MODE, _BUFFER, _TIMEOUT, _BATCH, _FLAGS = 1, 2, 3, 4, 5, 6
@@ -79,9 +77,9 @@ table ip {table} {{
 
 def clean_stale() -> list[str]:
     """Remove the tables of captures whose process has died; gives their names. Raises RefusedError."""
-    numbers = re.findall(rf"^table ip {TABLE_PREFIX}(\d+)$", _listed("tables", "ip"), re.MULTILINE)
+    found = [re.fullmatch(rf"{TABLE_PREFIX}(\d+)", name) for name in nftrun.tables()]
     removed = []
-    for number in map(int, numbers):
+    for number in [int(match[1]) for match in found if match]:
         owner = _bound(GROUP_BASE + number)
         if owner is None:
             continue
@@ -147,10 +145,16 @@ class KernelCapture:
                 return
             self._closed = True
             try:
-                self._logged = _counted(self.table)
-                nftrun.load(f"add table ip {self.table}\ndelete table ip {self.table}")  # also when others flushed it
+                self._remove_table()
             finally:
                 self._end_iteration()
+
+    def _remove_table(self) -> None:
+        """Also when its counters cannot be read, or others flushed it."""
+        try:
+            self._logged = _counted(self.table)
+        finally:
+            nftrun.load(f"add table ip {self.table}\ndelete table ip {self.table}")
 
     def _end_iteration(self) -> None:
         if self._log.fileno() >= 0:
@@ -219,14 +223,5 @@ def _free_group() -> tuple[Netlink, int]:
 
 
 def _counted(table: str) -> int:
-    """How many records the rules of a table have logged; 0 when it is gone."""
-    return sum(map(int, re.findall(r"counter packets (\d+)", _listed("table", "ip", table))))
-
-
-def _listed(*what: str) -> str:
-    """What nft lists; nothing when there is no such thing."""
-    try:
-        done = subprocess.run(["nft", "list", *what], capture_output=True, text=True, timeout=_NFT_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise RefusedError(f"nft: {error}") from error
-    return done.stdout
+    """How many records the rules of a table have logged; 0 when it is gone. Raises RefusedError."""
+    return sum(map(int, re.findall(r"counter packets (\d+)", nftrun.counted_listing(table) or "")))

@@ -54,7 +54,7 @@ class Driver(Protocol):
     def counters(self) -> dict[str, tuple[int, int]]:
         """Named counters: packets, bytes.
 
-        Services: "service_<id>" (connections); NAT rules: "nat_<id>_evaluated", "nat_<id>_hits" (flows).
+        Named as ``model.service_counter`` (connections) and ``model.nat_counters`` (flows) say.
         """
 
     def listeners(self) -> list[Row]:

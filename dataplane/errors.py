@@ -12,7 +12,7 @@ class RefusedError(DataplaneError):
 
 
 class UnreachableError(DataplaneError):
-    """The agent of an engine does not answer."""
+    """The agent of an engine does not answer, or failed: what its kernel holds is not known until the next sync."""
 
 
 class LabError(DataplaneError):

@@ -11,7 +11,7 @@ from queue import Queue
 from dataplane.diff import Plan, Step, applied, diff
 from dataplane.driver import Capture
 from dataplane.errors import RefusedError, UnreachableError
-from dataplane.model import CaptureSpec, Interface, Packet, Row, SeState
+from dataplane.model import CaptureSpec, Interface, Packet, Row, SeState, nat_counters, service_counter
 from dataplane.refusals import Surroundings, refusals
 from dataplane.ruleset import listener_conflicts, render
 
@@ -92,8 +92,8 @@ class FakeDriver:
 
     def counters(self) -> dict[str, tuple[int, int]]:
         self._asked("counters")
-        names = [f"service_{number}" for number in self.kernel.services]
-        names += [f"nat_{number}_{what}" for number in self.kernel.nat for what in ("evaluated", "hits")]
+        names = [service_counter(number) for number in self.kernel.services]
+        names += [name for number in self.kernel.nat for name in nat_counters(number)]
         return {name: self.counter_values.get(name, (0, 0)) for name in names}
 
     def listeners(self) -> list[Row]:

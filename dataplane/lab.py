@@ -212,10 +212,11 @@ def _write_records(topology: Topology, prefix: str, home: Path, names: list[str]
     }
     for file in (_run_record(prefix), _home_record(home)):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_atomically(file, json.dumps(record, indent=2) + "\n")
+        write_atomically(file, json.dumps(record, indent=2) + "\n")
 
 
-def _write_atomically(file: Path, text: str) -> None:
+def write_atomically(file: Path, text: str) -> None:
+    """Replace the whole of ``file``: after a crash it holds the old text or the new one. Raises OSError."""
     new = file.with_name(f".{file.name}.new")
     with new.open("w", encoding="utf-8") as stream:
         stream.write(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ from pyroute2.netlink.exceptions import NetlinkError
 from dataplane.diff import Step
 from dataplane.errors import RefusedError
 from dataplane.model import Address, Interface, Route, Row
+
+_LOG = logging.getLogger(__name__)
+ERRORS = (NetlinkError, OSError)
+"""What the kernel's refusals are raised as in here; only ``perform`` translates them."""
 
 OWN = 201
 LOOPBACK = "lo"
@@ -36,7 +41,7 @@ _ARP_REQUEST, _ARP_REPLY = 1, 2
 
 def perform(step: Step) -> None:
     """Carry out a step of the tables "addresses" or "routes". Raises RefusedError; what is gone already is dropped."""
-    with IPRoute() as kernel, _in_words(step):
+    with _in_words(step), IPRoute() as kernel:
         if step.table == "addresses":
             _perform_address(kernel, step)
         else:
@@ -51,19 +56,28 @@ def _perform_address(kernel: Any, step: Step) -> None:
         return  # only its kind changed, which the kernel does not know
     _add_address(kernel, step.new)
     if step.old is not None:
-        _remove_address(kernel, step.old)
+        _leave_or_return(kernel, step.old, step.new)
+    if step.new.interface:
+        _announce(kernel, step.new)
 
 
 def _add_address(kernel: Any, address: Address) -> None:
     kernel.addr("add", index=_index(address.interface), address=address.ip, prefixlen=32, scope=_SCOPE_HOST, proto=OWN)
-    if address.interface:
-        announce(kernel, address.interface, address.ip)
+
+
+def _leave_or_return(kernel: Any, old: Address, new: Address) -> None:
+    """The second half of a move; without it the first is taken back."""
+    try:
+        _remove_address(kernel, old)
+    except ERRORS:
+        _remove_address(kernel, new)
+        raise
 
 
 def _remove_address(kernel: Any, address: Address) -> None:
     try:
         kernel.addr("del", index=_index(address.interface), address=address.ip, prefixlen=32)
-    except (NetlinkError, OSError) as error:
+    except ERRORS as error:
         if _number(error) not in _ALREADY_GONE:
             raise
 
@@ -74,7 +88,7 @@ def _perform_route(kernel: Any, step: Step) -> None:
         return
     try:
         kernel.route("del", **_route(step.old))
-    except (NetlinkError, OSError) as error:
+    except ERRORS as error:
         if _number(error) not in _ALREADY_GONE:
             raise
 
@@ -96,7 +110,7 @@ def _number(error: NetlinkError | OSError) -> int | None:
 def _in_words(step: Step) -> Iterator[None]:
     try:
         yield
-    except (NetlinkError, OSError) as error:
+    except ERRORS as error:
         number = _number(error)
         reason = os.strerror(number) if number else str(error)
         raise RefusedError(f"{describe(step)}: {reason}") from error
@@ -114,6 +128,14 @@ def name_of(value: Address | Route) -> str:
     if isinstance(value, Address):
         return f"address {value.ip} on {value.interface or LOOPBACK}"
     return f"route {value.prefix} via {value.gateway}" + (f" on {value.interface}" if value.interface else "")
+
+
+def _announce(kernel: Any, address: Address) -> None:
+    """The address is in place whether the neighbours hear of it or not."""
+    try:
+        announce(kernel, address.interface, address.ip)
+    except ERRORS as error:
+        _LOG.warning("%s could not be announced: %s", name_of(address), error)
 
 
 def announce(kernel: Any, interface: str, ip: str) -> None:

@@ -5,17 +5,30 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from dataplane import capture, conntrack, counters, links, nft, nftrun, ruleset, sysctl
 from dataplane.diff import Plan, Step, applied, reverse
 from dataplane.driver import Capture
 from dataplane.errors import RefusedError, UnreachableError
 from dataplane.model import CaptureSpec, Interface, Row, SeState
+from dataplane.netlink import NetlinkTimeoutError
 from dataplane.nftrun import Loader
 from dataplane.refusals import Surroundings, refusals
 
 _LOG = logging.getLogger(__name__)
 _LINK_TABLES = ("addresses", "routes")
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Translates what the kernel answers to questions: silence is an UnreachableError, a refusal a RefusedError."""
+    try:
+        yield
+    except (NetlinkTimeoutError, TimeoutError) as error:
+        raise UnreachableError(f"the kernel does not tell its {what}: no answer") from error
+    except links.ERRORS as error:
+        raise RefusedError(f"the kernel does not tell its {what}: {error}") from error
 
 
 class LocalDriver:
@@ -95,7 +108,10 @@ class LocalDriver:
         return self._held
 
     def _carry_out(self, plan: Plan, state: SeState, target: SeState) -> None:
-        """Links before, one nftables transaction, links after; all of it or nothing. Raises RefusedError."""
+        """Links before, one nftables transaction, links after; all of it or nothing. Raises RefusedError.
+
+        Any other error may have come in the middle of a step: then the next sync has to find out what is there.
+        """
         done: list[Step] = []
         commands = _commands(state, target, plan)
         loaded = False
@@ -112,6 +128,9 @@ class LocalDriver:
         except (RefusedError, UnreachableError):
             self._take_back(tuple(done), plan, (target, state), loaded=loaded)
             raise
+        except Exception:
+            self._held = None
+            raise
 
     def _take_back(self, done: Plan, plan: Plan, back: tuple[SeState, SeState], *, loaded: bool) -> None:
         """Undo the steps that were done; if that fails too, the next sync has to find out what is there."""
@@ -123,7 +142,7 @@ class LocalDriver:
                 self._loader.load(_commands(*back, reverse(plan)))
             for step in _link_steps(undo, "drop"):
                 links.perform(step)
-        except RefusedError:
+        except Exception:  # noqa: BLE001  (whatever it is, the refusal is what the caller is told)
             self._held = None
             _LOG.exception("a refused change could not be taken back; the engine is out of sync")
 
@@ -141,6 +160,7 @@ class LocalDriver:
                 raise UnreachableError(f"out of sync: {found[0]} ({len(found)} differences)") from error
             raise
 
+    @_reading("state")
     def drift(self) -> list[str]:
         held = self._held
         if held is None:
@@ -149,30 +169,40 @@ class LocalDriver:
         found = [_in_words(step) for step in link_plan(state)] + _compare(state)[1]
         return found if sysctl.forwards() else [*found, "forwarding is off"]
 
+    @_reading("interfaces")
     def interfaces(self) -> list[Interface]:
         return links.interfaces()
 
     def flows(self, mark: int, mask: int) -> Iterator[Row]:
-        return conntrack.flows(mark, mask)
+        with _reading("connections"):
+            yield from conntrack.flows(mark, mask)
 
+    @_reading("counters")
     def counters(self) -> dict[str, tuple[int, int]]:
         return counters.counters()
 
+    @_reading("listeners")
     def listeners(self) -> list[Row]:
         return counters.listeners()
 
+    @_reading("routes")
     def routes(self) -> list[Row]:
         return links.route_rows()
 
+    @_reading("neighbours")
     def neighbours(self) -> list[Row]:
         return links.neighbour_rows()
 
+    @_reading("addresses")
     def addresses(self) -> list[Row]:
         return links.address_rows()
 
+    @_reading("forwarding")
     def forwarding(self) -> bool:
         listing = nftrun.chain_listing("forward")
-        return sysctl.forwards() and listing is not None and "\t\taccept\n" in listing
+        if listing is None or not sysctl.forwards():
+            return False
+        return nft.parse(listing).chains.get("forward") == ruleset.forward_chain(routing=True)
 
     def capture(self, spec: CaptureSpec) -> Capture:
         return capture.KernelCapture(spec)
@@ -186,6 +216,7 @@ def _refuse(plan: Plan, target: SeState) -> None:
             raise RefusedError("; ".join(found))
 
 
+@_reading("addresses and routes")
 def surroundings() -> Surroundings:
     """What the namespace holds besides ours."""
     return Surroundings(
@@ -195,6 +226,7 @@ def surroundings() -> Surroundings:
     )
 
 
+@_reading("addresses and routes")
 def link_plan(wanted: SeState) -> Plan:
     """The steps from the kernel's addresses and routes of ours to those of ``wanted``."""
     steps: list[Step] = []

@@ -14,9 +14,18 @@ from typing import Any, Literal
 Protocol = Literal["tcp", "udp"]
 AddressKind = Literal["vip", "floating", "nat"]
 
-SERVICE_MARK_MAX = 0x7FFFFFFF
 NAT_MARK = 0x80000000
 """Conntrack mark of a flow: the id of its service, or NAT_MARK | id of its NAT rule; 0: merely routed."""
+
+
+def service_counter(number: int) -> str:
+    """The name of the counter of a service: connections."""
+    return f"service_{number}"
+
+
+def nat_counters(number: int) -> tuple[str, str]:
+    """The names of the counters of a NAT rule: how many flows were compared with it, how many it took."""
+    return f"nat_{number}_evaluated", f"nat_{number}_hits"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import select
@@ -14,6 +15,7 @@ from dataplane.errors import RefusedError
 from dataplane.netlink import Netlink, netfilter_type
 from dataplane.nft import TABLE
 
+_LOG = logging.getLogger(__name__)
 _TIMEOUT = 120.0
 _SMALL = 65_536
 """Characters of commands up to which the announcement is listened for."""
@@ -30,12 +32,22 @@ def check(commands: str) -> None:
 
 def listing() -> str | None:
     """Our table as text in canonical form; None when there is none."""
-    return _list(["table", "ip", TABLE])
+    return _list("-s", "-nn", "list", "table", "ip", TABLE)
 
 
 def chain_listing(name: str) -> str | None:
     """One chain of our table as text; None when there is none."""
-    return _list(["chain", "ip", TABLE, name])
+    return _list("-s", "-nn", "list", "chain", "ip", TABLE, name)
+
+
+def counted_listing(table: str) -> str | None:
+    """Any table of ours with the values of its counters; None when there is none. Raises RefusedError."""
+    return _list("list", "table", "ip", table)
+
+
+def tables() -> list[str]:
+    """The names of all IPv4 tables, others' too. Raises RefusedError."""
+    return re.findall(r"^table ip (\S+)$", _run(["list", "tables", "ip"], ""), re.MULTILINE)
 
 
 def load(commands: str) -> None:
@@ -74,7 +86,11 @@ class Loader:
     def _announced(self, child: subprocess.Popen[str]) -> bool:
         """Wait for the commit of ``child`` (True), its first word on standard error or its end (False)."""
         poll = select.poll()
-        end = os.pidfd_open(child.pid)
+        try:
+            end = os.pidfd_open(child.pid)
+        except OSError as error:
+            _LOG.warning("the commit of nft cannot be listened for: %s", error)
+            return False
         try:
             for descriptor in (end, self._commits.fileno(), child.stderr):
                 if descriptor is not None:
@@ -103,9 +119,9 @@ class Loader:
                     raise
 
 
-def _list(words: list[str]) -> str | None:
+def _list(*words: str) -> str | None:
     try:
-        return _run(["-s", "-nn", "list", *words], "")
+        return _run(list(words), "")
     except RefusedError as error:
         if "No such file or directory" in str(error):
             return None

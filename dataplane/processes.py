@@ -75,12 +75,14 @@ def failures(started: list[Process]) -> list[str]:
 
 
 def _failure(process: Process) -> str:
-    lines = process.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    last = lines[-1] if lines else "it said nothing"
-    program = process.command[0]
-    return (
-        f"{process.label}: {program} ended at once with status {process.popen.returncode}: {last} (see {process.log})"
-    )
+    ended = f"{process.command[0]} ended at once with status {process.popen.returncode}"
+    return f"{process.label}: {ended}: {last_line(process.log)} (see {process.log})"
+
+
+def last_line(log: Path) -> str:
+    """The last line a program wrote into its log, "it said nothing" without one. Raises OSError."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
 
 
 def _wait_for_end(pids: list[int], milliseconds: int) -> None:

@@ -52,7 +52,7 @@ def close(tap: Capture) -> None:
     try:
         tap.close()
     except DataplaneError as error:
-        _LOG.warning("a capture left its rules behind: %s", error)
+        _LOG.warning("a capture did not end as it should: %s", error)
 
 
 def _pump(tap: Capture, queue: _Queue) -> None:

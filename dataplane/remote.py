@@ -17,6 +17,9 @@ CALL_SECONDS = 10.0
 CHANGE_SECONDS = 150.0
 """A first sync of 10,000 services takes the kernel some seconds; nft itself is given up after two minutes."""
 
+CAPTURE_SECONDS = 5.0
+"""Without a word from a capture; an agent that is well says something every second."""
+
 IDLE_CONNECTIONS = 4
 
 
@@ -42,7 +45,7 @@ class RemoteDriver:
             connection.close()
 
     def hello(self) -> Row:
-        """Keys: version, pid, namespace, revision (None before the first sync)."""
+        """Keys: version (of the protocol: ``wire.VERSION``), pid, namespace, revision (None before the first sync)."""
         return dict(self._call("hello"))
 
     def stop(self) -> None:
@@ -70,7 +73,7 @@ class RemoteDriver:
         finished = False
         try:
             while "part" in answer:
-                yield from wire.decode(answer["part"])
+                yield from _decoded(answer["part"], self._path)
                 answer = self._receive(connection)
             finished = True
             wire.raise_error(answer)
@@ -109,7 +112,7 @@ class RemoteDriver:
         connection, answer = self._ask(operation, arguments, seconds or self._seconds)
         self._give_back(connection, usable=True)
         wire.raise_error(answer)
-        return wire.decode(answer.get("ok"))
+        return _decoded(answer.get("ok"), self._path)
 
     def _ask(self, operation: str, arguments: tuple[Any, ...], seconds: float) -> tuple[socket.socket, dict[str, Any]]:
         """Send a request; gives the connection and the first frame of the answer. Raises UnreachableError."""
@@ -175,12 +178,20 @@ class RemoteDriver:
         return connection
 
 
+def _decoded(data: Any, path: str) -> Any:
+    """The value in an answer. Raises UnreachableError: an agent that cannot be understood does not answer."""
+    try:
+        return wire.decode(data)
+    except wire.FrameError as error:
+        raise UnreachableError(f"the agent at {path} cannot be understood: {error}") from error
+
+
 class _StaleError(Exception):
     """The connection broke before an answer began."""
 
 
 class RemoteCapture:
-    """See ``dataplane.driver.Capture``. Ends with UnreachableError when the agent goes away."""
+    """See ``dataplane.driver.Capture``. Ends with UnreachableError when the agent goes away or is silent for long."""
 
     def __init__(self, connection: socket.socket, path: str) -> None:
         self.lost = 0
@@ -193,7 +204,7 @@ class RemoteCapture:
     def __iter__(self) -> Iterator[Packet | None]:
         with self._lock:
             self._iterated = True
-        self._connection.settimeout(None)
+        self._connection.settimeout(CAPTURE_SECONDS)
         try:
             yield from self._packets()
         finally:
@@ -207,11 +218,13 @@ class RemoteCapture:
                 self.lost = int(answer["ok"]["lost"])
                 return
             self.lost = int(answer["lost"])
-            yield from wire.decode(answer["part"]) or (None,)
+            yield from _decoded(answer["part"], self._path) or (None,)
 
     def _next(self) -> dict[str, Any]:
         try:
             answer = wire.receive(self._connection)
+        except TimeoutError as error:
+            raise UnreachableError(f"the agent at {self._path} said nothing for {CAPTURE_SECONDS:g} s") from error
         except (OSError, wire.FrameError) as error:
             raise UnreachableError(f"the capture broke off: {error}") from error
         if answer is None:

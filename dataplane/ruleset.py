@@ -17,7 +17,17 @@ from typing import Any
 from dataplane import intervals
 from dataplane.diff import Plan
 from dataplane.errors import RefusedError
-from dataplane.model import NAT_MARK, AddressMatch, Listener, NatRule, PortMatch, Service, SeState
+from dataplane.model import (
+    NAT_MARK,
+    AddressMatch,
+    Listener,
+    NatRule,
+    PortMatch,
+    Service,
+    SeState,
+    nat_counters,
+    service_counter,
+)
 from dataplane.nft import Chain, ElementSet, Table
 
 SERVICE_CHAIN = "service_"
@@ -111,7 +121,7 @@ class _Draft:
 
     def add_service(self, service: Service) -> None:
         name = f"{SERVICE_CHAIN}{service.id}"
-        self.counters.add(name)
+        self.counters.add(service_counter(service.id))
         self.chains[name] = _service_chain(service)
         for listener in service.listeners:
             self._add_listener(listener, f"goto {name}")
@@ -131,7 +141,7 @@ class _Draft:
             raise RefusedError(f"{describe(listener)} is wanted by two services")
 
     def add_rule(self, rule: NatRule) -> None:
-        self.counters |= {f"nat_{rule.id}_evaluated", f"nat_{rule.id}_hits"}
+        self.counters.update(nat_counters(rule.id))
         self.chains |= _rule_chains(rule)
 
 
@@ -154,7 +164,7 @@ def _service_chain(service: Service) -> Chain:
     slot = f"numgen inc mod {count}" if service.picker == "round_robin" else f"jhash ip saddr mod {count} {_SEED}"
     return Chain(
         (
-            f'counter name "{SERVICE_CHAIN}{service.id}"',
+            _count(service_counter(service.id)),
             f"ct mark set {_mark(service.id)}",
             f"meta mark set {slot}",
             "goto balance",
@@ -162,8 +172,17 @@ def _service_chain(service: Service) -> Chain:
     )
 
 
+def _count(name: str) -> str:
+    return f'counter name "{name}"'
+
+
 def _forward(state: SeState) -> Chain:
-    rules = ("ct mark 0x00000001-0x7fffffff accept", *(("accept",) if state.switches.get("routing") else ()))
+    return forward_chain(routing=bool(state.switches.get("routing")))
+
+
+def forward_chain(*, routing: bool) -> Chain:
+    """What is passed on: flows of services and, with ``routing``, all else too."""
+    rules = ("ct mark 0x00000001-0x7fffffff accept", *(("accept",) if routing else ()))
     return Chain(rules, "type filter hook forward priority 0; policy drop;")
 
 
@@ -179,11 +198,11 @@ def _rule_chains(rule: NatRule) -> dict[str, Chain]:
     comparisons of header fields into one of raw bytes, which is wrong for two that are negated.
     """
     name = f"nat_{rule.id}"
-    evaluated = f'counter name "{name}_evaluated"'
+    evaluated, hits = map(_count, nat_counters(rule.id))
     guards = _guards(rule)
     if guards is None or not rule.pool:
         return {name: Chain((evaluated,))}
-    hit = (evaluated, *guards, f'counter name "{name}_hits"', f"ct mark set {_mark(NAT_MARK | rule.id)}")
+    hit = (evaluated, *guards, hits, f"ct mark set {_mark(NAT_MARK | rule.id)}")
     targets = [_snat(entry) for entry in rule.pool]
     if len(targets) == 1:
         return {name: Chain((*hit, targets[0]))}

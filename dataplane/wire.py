@@ -133,9 +133,9 @@ def error_document(error: Exception) -> dict[str, Any]:
 
 
 def raise_error(document: dict[str, Any]) -> None:
-    """Raise what an answer says went wrong; a bug of the agent is a RefusedError here."""
+    """Raise what an answer says went wrong; a bug of the agent, which may leave anything in place, as Unreachable."""
     if "error" not in document:
         return
     text = str(document.get("text", ""))
     kind = _ERRORS.get(str(document["error"]))
-    raise kind(text) if kind else RefusedError(f"the agent failed: {text}")
+    raise kind(text) if kind else UnreachableError(f"the agent failed: {text}")

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 check=""
 if [ "${1:-}" = "--check" ]; then check=yes; shift; fi
 venv=${1:?usage: setup/install.sh [--check] VENV}
+policy=/usr/sbin/policy-rc.d
 
 missing_packages() {
   while read -r package; do
@@ -19,13 +20,11 @@ missing_packages() {
 install_packages() {
   [ "$(id -u)" = 0 ] || { echo "setup: root is needed to install: $*" >&2; exit 1; }
   echo "setup: installing Debian packages: $*"
-  local policy=/usr/sbin/policy-rc.d had_policy=yes
   if [ ! -e "$policy" ]; then
-    had_policy=""
+    trap 'rm -f "$policy"' EXIT
     printf '#!/bin/sh\nexit 101\n' > "$policy"
     chmod 755 "$policy"
   fi
-  trap '[ -n "$had_policy" ] || rm -f "$policy"' RETURN
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" > /dev/null
   keep_off vsftpd

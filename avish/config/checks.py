@@ -51,6 +51,7 @@ CHECKS: dict[str, Check] = {
         checks_service.virtualservice_needs_vip_and_pool,
         checks_service.virtualservice_l4_only,
         checks_service.vip_and_port_once,
+        checks_service.vsvip_in_one_group,
         checks_service.preserve_client_ip_without_snat,
         checks_service.virtualservice_main_vrf,
         checks_service.vip_addresses,

@@ -14,6 +14,7 @@ from avish.errors import Issue
 LEGACY = "HA_MODE_LEGACY_ACTIVE_STANDBY"
 MAX_NAT_ADDRESSES = 1024
 """Addresses of one nat_ip_range: the active engine answers for each of them."""
+ODD_ADDRESSES = ("0.", "127.", "255.")
 MAIN_VRF = "global"
 WITH_PORTS = ("PROTOCOL_TCP", "PROTOCOL_UDP")
 ADDRESS_LISTS = ("addrs", "prefixes", "ranges", "group_refs")
@@ -70,6 +71,9 @@ def _nat_info_issues(checked: Checked, path: str, info: Body) -> Iterator[Issue]
     if any(end["type"] == "V6" for end in ends):
         yield checked.error(path, "IPv6 flows are not translated; give an IPv4 address")
         return
+    for end in ends:
+        if end["addr"].startswith(ODD_ADDRESSES) or int(end["addr"].partition(".")[0]) >= 224:
+            yield checked.error(path, f"{end['addr']} is no address a connection can come from")
     size = int(IPv4Address(ends[-1]["addr"])) - int(IPv4Address(ends[0]["addr"])) + 1
     if size > MAX_NAT_ADDRESSES:
         yield checked.error(path, f"nat_ip_range holds {size} addresses: at most {MAX_NAT_ADDRESSES}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from itertools import pairwise
 
 from avish.config.checked import Checked
-from avish.config.checks_routing import MAIN_VRF
+from avish.config.checks_routing import MAIN_VRF, ODD_ADDRESSES
 from avish.config.config import Body
 from avish.config.services import PROTOCOLS, PortRange, port_ranges, profile_type, rivals_of, users_of
 from avish.errors import Issue
@@ -17,12 +18,15 @@ CARRIED_AS = {
     "PROTOCOL_TYPE_TCP_PROXY": "TCP fast path: one connection, addresses translated",
     "PROTOCOL_TYPE_UDP_PROXY": "UDP fast path",
 }
-ODD_ADDRESSES = ("0.", "127.", "255.")
 
 
 def virtualservice_needs_vip_and_pool(checked: Checked) -> Iterator[Issue]:
     """Where clients connect to, and who answers them."""
     body, config = checked.body, checked.config
+    if body.get("address"):
+        yield checked.warning("address", "is kept without effect: addresses are in the vsvip")
+    if body.get("traffic_enabled") is False:
+        yield checked.warning("traffic_enabled", "is kept without effect: traffic goes on (no enabled stops it)")
     if not body.get("vsvip_ref"):
         yield checked.error("", "vsvip_ref is missing (configure vsvip NAME first, then vsvip_ref NAME)")
     if not body.get("services"):
@@ -91,6 +95,19 @@ def vip_and_port_once(checked: Checked) -> Iterator[Issue]:
                                                 "already; use another port or another VIP")
 
 
+def vsvip_in_one_group(checked: Checked) -> Iterator[Issue]:
+    """A VIP is answered by the engines of one group."""
+    config, body = checked.config, checked.body
+    vsvip = config.target(body.get("vsvip_ref"))
+    for kind, uuid in config.referrers(vsvip["uuid"]) if vsvip else ():
+        other = config.get(kind, uuid) if kind == "virtualservice" else None
+        if vsvip and other and other.get("se_group_ref") != body.get("se_group_ref"):
+            group = config.target(other.get("se_group_ref")) or {"name": "none"}
+            yield checked.error("se_group_ref", f"virtualservice {other['name']} has vsvip {vsvip['name']} in group "
+                                                f"{group['name']}; use the same group, or a vsvip of its own")
+            return
+
+
 def _clashes(ranges: list[PortRange]) -> Iterator[tuple[PortRange, PortRange]]:
     ordered = sorted(ranges, key=lambda item: (item.protocol, item.first))
     return ((one, other) for one, other in pairwise(ordered) if one.overlaps(other))
@@ -146,6 +163,13 @@ def _address_issues(checked: Checked, path: str, address: str, seen: set[str]) -
     seen.add(address)
     if address.startswith(ODD_ADDRESSES) or int(address.partition(".")[0]) >= 224:
         yield checked.error(path, f"{address} is no address a client can connect to")
+    networks = {port.network for engine in checked.engines for port in engine.ports}
+    homes = [network for network in networks if IPv4Address(address) in network]
+    for network in homes:
+        if address in (str(network.network_address), str(network.broadcast_address)) and network.prefixlen < 31:
+            yield checked.error(path, f"{address} is no host's address in {network}; use another one")
+    if networks and not homes:
+        yield checked.warning(path, f"{address} is in no network of the engines: clients need a route to them")
     if checked.interface_of(address):
         yield checked.error(path, f"{address} is the address of interface {checked.interface_of(address)}; "
                                   "use a free address")

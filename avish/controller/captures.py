@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from avish.controller.decode import Sighting, comment
+from avish.controller.limits import Limits
 from avish.controller.subscription import Event, Subscription
 from avish.errors import ApplyError, UnavailableError
 from dataplane.driver import Capture, Driver
@@ -19,64 +20,17 @@ from dataplane.errors import DataplaneError, UnreachableError
 from dataplane.model import CaptureSpec, Packet
 from dataplane.pcapng import PcapngWriter
 
-DEFAULT_PACKETS = 10_000
-DEFAULT_BYTES = 50_000_000
-DEFAULT_MINUTES = 10
+_LOG = logging.getLogger(__name__)
+
 DISK_RESERVE = 64 * 2**20
 """A capture ends rather than leave less than this free on its disk."""
 _DISK_CHECK_BYTES = 4_000_000
 _DISK_CHECK_SECONDS = 1.0
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 8.0
+"""More than a tap may be silent: with the tap of an engine that has frozen, the capture ends too."""
 
 Describe = Callable[[int], Mapping[str, str]]
 """From a conntrack mark to "rule" ("policy/index name") and "virtualservice"; either may be absent or empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Where a capture ends, whichever comes first; None: no such limit. ``snaplen``: bytes kept per packet, 0 all."""
-
-    packets: int
-    bytes: int | None
-    minutes: int | None
-    snaplen: int
-
-    @classmethod
-    def of(cls, num_pkts: int | None, pkt_size: int | None, duration_min: int | None) -> Limits:
-        """The user's own limits over the defaults: None leaves a default; an own ``num_pkts`` also lifts the limit of
-        bytes; ``duration_min`` 0 runs until stopped, ``num_pkts`` 0 is no own limit, ``pkt_size`` 0 keeps all bytes.
-        """
-        return cls(
-            packets=num_pkts or DEFAULT_PACKETS,
-            bytes=None if num_pkts else DEFAULT_BYTES,
-            minutes=DEFAULT_MINUTES if duration_min is None else duration_min or None,
-            snaplen=CaptureSpec("nat").snaplen if pkt_size is None else pkt_size,
-        )
-
-    def reached(self, packets: int, size: int, seconds: float) -> str:
-        """In words, which limit is reached; "" while none is."""
-        if packets >= self.packets:
-            return f"the limit of {self.packets} packets was reached"
-        if self.bytes is not None and size >= self.bytes:
-            return f"the limit of {self.bytes // 1_000_000} MB was reached"
-        if self.minutes is not None and seconds >= self.minutes * 60:
-            return f"the limit of {self.minutes} minutes was reached"
-        return ""
-
-    def __str__(self) -> str:
-        """The limits as a person is told them, e.g. "10000 packets, 50 MB or 10 minutes, 256 bytes per packet"."""
-        ends = [f"{self.packets} packets"]
-        ends += [f"{self.bytes // 1_000_000} MB"] if self.bytes is not None else []
-        ends += [f"{self.minutes} minutes"] if self.minutes is not None else []
-        kept = f"{self.snaplen} bytes per packet" if self.snaplen else "whole packets"
-        return f"{_either(ends)}, {kept}"
-
-    def as_dict(self) -> dict[str, int | None]:
-        return {"packets": self.packets, "bytes": self.bytes, "minutes": self.minutes, "snaplen": self.snaplen}
-
-
-def _either(words: list[str]) -> str:
-    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 class CaptureJob:
@@ -84,6 +38,7 @@ class CaptureJob:
 
     ``state`` "running" or "ended" (then with ``reason`` and ``ended``), ``started`` and ``ended`` in seconds since the
     epoch, ``packets`` and ``bytes`` in ``file``, ``lost``: packets the kernel or the way from the engine dropped.
+    It runs from ``start`` on.
     """
 
     def __init__(
@@ -111,11 +66,15 @@ class CaptureJob:
         self._describe = describe
         self._clock = clock
         self._known: dict[tuple[int, str, str], tuple[str, str, str]] = {}
-        self._stop_reason = ""
+        self._why = ""
+        self._trouble = ""
         self._checked = (self.started, 0)
         self._lock = threading.Lock()
         self._subscriptions: list[Subscription] = []
         self._thread = threading.Thread(target=self._run, name=f"capture-{engine}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read the tap; once."""
         self._thread.start()
 
     @property
@@ -157,8 +116,8 @@ class CaptureJob:
 
     def stop(self, reason: str) -> None:
         """End the capture, with the packets tapped so far in the file; waits for that at most a few seconds."""
-        self._stop_reason = self._stop_reason or reason
-        self._stop_reason += self._close_tap()
+        self._ends_for(reason)
+        self._close_tap()
         self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
@@ -166,19 +125,31 @@ class CaptureJob:
         try:
             reason = self._record()
         except (DataplaneError, OSError) as error:
-            reason = self._stop_reason or f"the capture failed: {error}"
+            reason = f"the capture failed: {error}"
         finally:
-            reason += self._close_tap()
-            self._writer.close()
-            self._end(reason)
+            self._ends_for(reason)
+            self._close_tap()
+            self._close_file()
+            self._end()
 
-    def _close_tap(self) -> str:
-        """Close the tap; what went wrong with that, as the end of a reason."""
+    def _ends_for(self, reason: str) -> None:
+        """Remember why the capture ends; the first reason is the one."""
+        with self._lock:
+            self._why = self._why or reason
+
+    def _close_tap(self) -> None:
         try:
             self._capture.close()
         except (DataplaneError, OSError) as error:
-            return f" (its tap could not be removed: {error})"
-        return ""
+            with self._lock:
+                self._trouble = f" (its tap could not be removed: {error})"
+
+    def _close_file(self) -> None:
+        """A disk that refuses now has what was written so far."""
+        try:
+            self._writer.close()
+        except OSError as error:
+            _LOG.warning("capture file %s: %s", self.file, error)
 
     def _record(self) -> str:
         """Write packets until something ends the capture; says what."""
@@ -192,7 +163,7 @@ class CaptureJob:
             reason = self._over(idle=packet is None)
             if reason:
                 return reason
-        return self._stop_reason or f"the tap on {self.engine} ended"
+        return f"the tap on {self.engine} ended"
 
     def _take(self, packet: Packet) -> None:
         rule, virtualservice, text = self._described(packet)
@@ -221,8 +192,8 @@ class CaptureJob:
         return known
 
     def _over(self, *, idle: bool) -> str:
-        if idle and self._stop_reason:
-            return self._stop_reason
+        if idle and self._why:
+            return self._why
         now, size = self._clock(), self.bytes
         checked_at, checked_size = self._checked
         if now - checked_at >= _DISK_CHECK_SECONDS or size - checked_size >= _DISK_CHECK_BYTES:
@@ -236,10 +207,10 @@ class CaptureJob:
             return ""
         return f"less than {DISK_RESERVE // 2**20} MB are free under {self.file.parent}"
 
-    def _end(self, reason: str) -> None:
+    def _end(self) -> None:
         with self._lock:
             self.lost = self._capture.lost
-            self.reason = reason
+            self.reason = self._why + self._trouble
             self.ended = self._clock()
             self.state = "ended"
             for subscription in self._subscriptions:
@@ -310,6 +281,7 @@ class Captures:
                 describe=self._describe,
                 clock=self._clock,
             )
+            job.start()
             self._jobs[se_name] = job
             return job
 

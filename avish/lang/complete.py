@@ -50,7 +50,9 @@ def _is_pipe(token: Token) -> bool:
 
 
 def _behind_pipe(first: bool, typed: str, start: int) -> list[Suggestion]:  # noqa: FBT001
-    return [Suggestion(w, text, start) for w, text in PIPES.items() if first and w.startswith(typed)]
+    if not first:
+        return [] if typed else [Suggestion("WORD", "What to look for; options as grep's", start, literal=False)]
+    return [Suggestion(w, text, start) for w, text in PIPES.items() if w.startswith(typed)]
 
 
 def _at(node: Node, typed: str, start: int, *, quoted: bool, names: Names) -> list[Suggestion]:

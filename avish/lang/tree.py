@@ -91,7 +91,8 @@ class Node:
 
     ``end``: None when the line may not end here, else the operations of ending here. ``leave``: the operation of going
     on from here with a word of ``fall`` (or of ending). ``needs``: what is missing when the line ends too early.
-    ``fields``: the words are a message's fields, so that a field of an outer message may stand here as well.
+    ``fields``: the words are a message's fields, so that a field of an outer message may stand here as well;
+    ``negates``: the same behind ``no``.
     """
 
     words: dict[str, Step] = field(default_factory=dict)
@@ -101,6 +102,7 @@ class Node:
     leave: Op | None = None
     needs: str = ""
     fields: bool = False
+    negates: bool = False
 
 
 class Tree:
@@ -231,7 +233,7 @@ class Tree:
     def _negated(self, message: Message) -> Node:
         entry = self.entry(message)
         words = {f.name: self._without(entry, f) for f in message.fields.values() if not f.read_only}
-        return Node(words, needs="a field to unset")
+        return Node(words, needs="a field to unset", negates=True)
 
     def _without(self, entry: Node, item: Field) -> Step:
         """The step of ``no field``."""
@@ -253,7 +255,7 @@ class Tree:
             if inner.message is None and not inner.read_only and not inner.list:
                 value = Value(inner.help, more, inner.leaf, ("match", inner), names=_names(inner))
                 more.words[inner.name] = Step(inner.help, Node(value=value, needs=f"a value: {inner.leaf.describe()}"))
-        first = Node(dict(more.words), needs="which one: its number (index N) or its fields")
+        first = Node(dict(more.words), needs="which one (index N, or its fields)")
         if "index" not in message.fields:
             at = Value("Number of the element, from 1", Node(end=()), INDEX, ("index",))
             first.words["index"] = Step("The element by number", Node(value=at, needs="a number"))

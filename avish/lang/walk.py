@@ -84,11 +84,15 @@ class _Unfit(Exception):  # noqa: N818  (no error yet: the place is still to be 
     def explain(self, walk: Walk, tree: Tree, token: Token, line: str) -> ParseError:
         expected = expectations(walk.node)
         candidates = [] if token.text in tree.root.words else [*offered(walk.node), *_choices(walk.node)]
-        near = difflib.get_close_matches(token.text.lower(), candidates, n=1, cutoff=0.5)
         text = self.reason or _unknown(walk, tree, token)
-        return ParseError(
-            text, line=line, start=token.start, end=token.end, expected=expected, nearest=near[0] if near else ""
-        )
+        near = _nearest(token.text.lower(), candidates)
+        return ParseError(text, line=line, start=token.start, end=token.end, expected=expected, nearest=near)
+
+
+def _nearest(word: str, candidates: Sequence[str]) -> str:
+    """The candidate that was probably meant: one that begins like this, else one spelled like this, else none."""
+    begun = [one for one in candidates if len(word) > 1 and one.startswith(word)]
+    return next(iter(begun or difflib.get_close_matches(word, candidates, n=1)), "")
 
 
 def _unknown(walk: Walk, tree: Tree, token: Token) -> str:
@@ -98,7 +102,7 @@ def _unknown(walk: Walk, tree: Tree, token: Token) -> str:
         item = message.fields.get(token.text)
         if item is not None and item.read_only:
             return f"{token.text} cannot be set: {item.help.lower()}"
-    if walk.frames and token.text in tree.root.words:
+    if walk.frames and walk.node is tree.mode(walk.frames[-1]) and token.text in tree.root.words:
         remedy = "do show ..." if token.text == "show" else "save or cancel first"
         return f"{shown(token.text)} is not possible inside a mode ({remedy})"
     if not walk.node.words and walk.node.value is None and walk.node.fall is None:
@@ -106,6 +110,18 @@ def _unknown(walk: Walk, tree: Tree, token: Token) -> str:
     if walk.node.fall is not None:
         return f"{shown(token.text)} is neither True nor False, nor a field that could follow"
     return f"unknown {'field' if walk.node.fields else 'word'} {shown(token.text)}"
+
+
+def name_place(tree: Tree, frames: Sequence[Message], tokens: Sequence[Token]) -> tuple[int, str]:
+    """Which of the tokens is where a line names an object, and of which type; (-1, "") when none is."""
+    for number in range(1, len(tokens)):
+        try:
+            value = follow(tree, frames, tokens[:number], line="").node.value
+        except ParseError:
+            break
+        if value is not None and value.names and value.op[0] in ("open", "show", "delete"):
+            return number, value.names
+    return -1, ""
 
 
 def _start(tree: Tree, frames: Sequence[Message]) -> Walk:
@@ -117,7 +133,8 @@ def _step(walk: Walk, tree: Tree, token: Token, *, abbreviate: bool) -> None:
     if not token.quoted:
         if _literal(walk, token.text):
             return
-        if abbreviate and not _outer(walk, tree, token.text) and (word := _unique(walk.node, token.text)):
+        outer = abbreviate and _outer(walk, tree, token.text, negated=walk.node.negates)
+        if abbreviate and not outer and (word := _unique(walk.node, token.text)):
             _literal(walk, word)
             return
     if _valued(walk, tree, token.text):
@@ -182,24 +199,29 @@ def _said(value: Value, reason: str) -> str:
 def _climb(walk: Walk, tree: Tree, word: str) -> None:
     """A field of an outer message: the inner ones are saved first."""
     node = walk.node.fall or walk.node
-    if not node.fields:
-        raise _Unfit
-    depth = _outer(walk, tree, word)
+    depth = _outer(walk, tree, word, negated=node.negates) if node.fields or node.negates else 0
     if not depth:
         raise _Unfit
     if walk.node.leave is not None:
         walk.ops.append(walk.node.leave)
     walk.ops.extend([("save",)] * (len(walk.frames) - depth))
     del walk.frames[depth:]
-    _take(walk, tree.entry(walk.frames[-1]).words[word])
+    walk.entered = min(walk.entered, depth)
+    _take(walk, _words(tree, walk.frames[-1], negated=node.negates)[word])
 
 
-def _outer(walk: Walk, tree: Tree, word: str) -> int:
+def _outer(walk: Walk, tree: Tree, word: str, *, negated: bool) -> int:
     """How many frames stay open when the innermost outer message with a field ``word`` is gone back to; 0: none has."""
     for depth in range(len(walk.frames) - 1, 0, -1):
-        if word != "no" and word in tree.entry(walk.frames[depth - 1]).words:
+        if word != "no" and word in _words(tree, walk.frames[depth - 1], negated=negated):
             return depth
     return 0
+
+
+def _words(tree: Tree, message: Message, *, negated: bool) -> dict[str, Step]:
+    """The fields of a message, or what may stand behind its ``no``."""
+    words = tree.entry(message).words
+    return words["no"].node.words if negated else words
 
 
 def _finish(walk: Walk) -> Walk:

@@ -64,6 +64,8 @@ class Name(Type):
 
     def parse(self, text: str) -> str:
         """The name itself."""
+        if not text:
+            raise ValueError("a name cannot be empty")
         if len(text) > 255:
             raise ValueError(f"a name of {len(text)} characters is too long: at most 255")
         if not NAME.fullmatch(text) or text != text.strip():

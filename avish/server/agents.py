@@ -14,7 +14,9 @@ from pathlib import Path
 
 from avish.server.home import EngineSpec, Home, private_log
 from avish.server.sockets import connect, listener_pid
+from dataplane import wire
 from dataplane.errors import UnreachableError
+from dataplane.processes import last_line
 from dataplane.remote import RemoteDriver
 
 log = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ _POLL_MS = 10
 
 
 def end_process(pid: int, patience: float = STOP_SECONDS) -> None:
-    """SIGTERM, and SIGKILL to one that does not go; returns when it is gone."""
+    """SIGTERM, and SIGKILL to one that does not go; returns when it is gone. UnreachableError when it stays."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -42,6 +44,7 @@ def end_process(pid: int, patience: float = STOP_SECONDS) -> None:
                 return
     finally:
         os.close(handle)
+    raise UnreachableError(f"process {pid} cannot be killed: it hangs in the kernel")
 
 
 def agent_of(home: Home, spec: EngineSpec) -> AgentProcess:
@@ -64,9 +67,16 @@ class AgentProcess:
         self._driver = RemoteDriver(self.path, ANSWER_SECONDS)
 
     def ensure(self) -> bool:
-        """Start the agent unless one listens already; True if it was started. UnreachableError when that fails."""
+        """Start the agent unless one of our version listens already; True if it was started.
+
+        UnreachableError when that fails.
+        """
         if self._alive():
-            return False
+            version = self._driver.hello().get("version")
+            if version == wire.VERSION:
+                return False
+            log.info("service engine %s: its agent speaks version %s, not %d", self.engine, version, wire.VERSION)
+            self.stop()
         self._start()
         self._wait()
         log.info("service engine %s: agent started", self.engine)
@@ -78,19 +88,32 @@ class AgentProcess:
         return None if held is None else int(held)
 
     def stop(self) -> None:
-        """End the agent, whoever started it."""
-        pid = listener_pid(self.path)
+        """End the agent, whoever started it. UnreachableError when it stays."""
+        pid = self._pid()
         if pid is not None:
             end_process(pid)
         self._reap()
         self.path.unlink(missing_ok=True)
+
+    def _pid(self) -> int | None:
+        """The process of the agent, None when there is none. UnreachableError when nothing tells."""
+        try:
+            return listener_pid(self.path)
+        except OSError as error:
+            if self._child is not None:
+                return self._child.pid
+            raise self._stuck(error) from error
+
+    def _stuck(self, error: OSError) -> UnreachableError:
+        reason = error.strerror or error
+        return UnreachableError(f"the agent of {self.engine} takes no connection at {self.path} any more: {reason}")
 
     def _alive(self) -> bool:
         """Whether an agent listens. UnreachableError when one does that takes no connection any more."""
         try:
             connection = connect(self.path, ANSWER_SECONDS)
         except OSError as error:
-            raise UnreachableError(f"the agent of {self.engine} is stuck: {error.strerror or error}") from error
+            raise self._stuck(error) from error
         if connection is None:
             return False
         connection.close()
@@ -125,11 +148,8 @@ class AgentProcess:
             os.close(descriptor)
             if ended:
                 child.wait()
-                raise UnreachableError(f"the agent of {self.engine} ended at once: {self._last_words()}")
+                said = f"{last_line(self.log_file)} (see {self.log_file})"
+                raise UnreachableError(f"the agent of {self.engine} ended at once: {said}")
         raise UnreachableError(
             f"the agent of {self.engine} does not listen after {START_SECONDS:.0f} s; see {self.log_file}"
         )
-
-    def _last_words(self) -> str:
-        lines = self.log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"it said nothing (see {self.log_file})"

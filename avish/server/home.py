@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import fcntl
-import grp
 import json
 import os
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
 from avish.errors import UnavailableError, ValidationError
+from dataplane.lab import write_atomically
 
-GROUP = "avish"
+_FOLDERS = {"captures", "exports", "log", "run"}
+_MARKS = {"avish.db", "engines.json", "lab.json"}
+"""Any of these, or all folders, make a directory a home."""
+_WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+"""A struct flock. The lock is on the open file (OFD): it goes with the process, and looking at it takes none."""
 SOCKET_PATH_MAX = 107
 """Bytes the kernel takes for the path of a Unix socket."""
 
@@ -33,7 +38,7 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Paths below one directory, made with mode 0700."""
+    """Paths below one directory, made with mode 0700; one that is there already keeps its mode."""
 
     path: Path
 
@@ -66,18 +71,22 @@ class Home:
         return self.log / f"agent-{engine}.log"
 
     def prepare(self) -> None:
-        """Make the folders; UnavailableError when that fails."""
+        """Make the folders. UnavailableError when that fails, ValidationError for a directory of something else."""
         try:
-            for folder in (self.path, *(self.path / name for name in ("captures", "exports", "log", "run"))):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                folder.chmod(0o700)
-            group = socket_group()
-            if group is not None:  # its members must get to the socket, and to nothing else
-                os.chown(self.path, -1, group)
-                self.path.chmod(0o710)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._ours()
+            for name in _FOLDERS:
+                (self.path / name).mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise UnavailableError(f"the home directory cannot be used: {error.filename}: {error.strerror}") from error
         self._short_enough()
+
+    def _ours(self) -> None:
+        there = {entry.name for entry in self.path.iterdir()}
+        if not (there & _MARKS or there <= _FOLDERS or there >= _FOLDERS):
+            raise ValidationError(
+                f"{self.path}: there are files in it, but not those of a home: choose a new or an empty directory"
+            )
 
     def _short_enough(self) -> None:
         longest = max(
@@ -89,22 +98,25 @@ class Home:
             )
 
     def engines(self) -> list[EngineSpec]:
-        """The engines written down by ``keep_engines``, in order; none without."""
+        """The engines written down by ``keep_engines``, in order; none without. UnavailableError for a broken file."""
         try:
-            entries = json.loads((self.path / "engines.json").read_text(encoding="utf-8"))
+            entries = json.loads(self._engines_file.read_text(encoding="utf-8"))
+            return [EngineSpec(**entry) for entry in entries]
         except FileNotFoundError:
             return []
-        return [EngineSpec(**entry) for entry in entries]
+        except (OSError, ValueError, TypeError) as error:
+            raise UnavailableError(f"{self._engines_file} cannot be read: {error}; remove it") from error
 
     def keep_engines(self, specs: list[EngineSpec]) -> None:
-        """Write down which engines this controller runs."""
-        new = self.path / "engines.json.new"
-        new.write_text(json.dumps([asdict(spec) for spec in specs], indent=2) + "\n", encoding="utf-8")
-        new.replace(self.path / "engines.json")
+        """Write down which engines this controller runs. UnavailableError when that fails."""
+        try:
+            write_atomically(self._engines_file, json.dumps([asdict(spec) for spec in specs], indent=2) + "\n")
+        except OSError as error:
+            raise UnavailableError(f"{self._engines_file} cannot be written: {error.strerror}") from error
 
     def forget_engines(self) -> None:
         """They are gone."""
-        (self.path / "engines.json").unlink(missing_ok=True)
+        self._engines_file.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -112,9 +124,12 @@ class Home:
         handle = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             _lock(handle, self.path)
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, str(os.getpid()).encode(), 0)
-            yield
+            try:
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, str(os.getpid()).encode(), 0)
+                yield
+            finally:
+                os.ftruncate(handle, 0)  # nobody takes the pid for that of the next one
         finally:
             os.close(handle)
 
@@ -125,13 +140,17 @@ class Home:
         except FileNotFoundError:
             return None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            free = struct.unpack_from("h", fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _WHOLE_FILE))[0] == fcntl.F_UNLCK
             text = os.pread(handle, 20, 0)
-            return int(text) if text.isdigit() else None
         finally:
             os.close(handle)
-        return None
+        if free or not text.isdigit() or not _has_open(int(text), self._lock_file):
+            return None
+        return int(text)
+
+    @property
+    def _engines_file(self) -> Path:
+        return self.path / "engines.json"
 
     @property
     def _lock_file(self) -> Path:
@@ -140,10 +159,21 @@ class Home:
 
 def _lock(handle: int, path: Path) -> None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _WHOLE_FILE)
     except BlockingIOError:
         pid = os.pread(handle, 20, 0).decode() or "?"
         raise UnavailableError(f"another controller (process {pid}) serves {path} already") from None
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    """Whether the process has the file open: a pid left behind by a crash may be anybody's by now."""
+    wanted = str(path.resolve())
+    with suppress(OSError):  # the process is gone
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                if str(entry.readlink()) == wanted:
+                    return True
+    return False
 
 
 def private_log(path: Path) -> IO[bytes]:
@@ -153,8 +183,5 @@ def private_log(path: Path) -> IO[bytes]:
 
 
 def socket_group() -> int | None:
-    """The id of the group whose members may use the controller, None when it does not exist."""
-    try:
-        return grp.getgrnam(GROUP).gr_gid
-    except KeyError:
-        return None
+    """The id of the group whose members may use the controller: none, until there are roles only root may."""
+    return None

@@ -10,6 +10,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -25,7 +26,7 @@ READERS = 16
 WRITERS = 4
 """Requests worked on at the same time; writes wait for each other and must not keep reads waiting."""
 STREAMS = 64
-"""Followed streams; each holds a thread."""
+"""Streams followed at the same time; each takes a thread while it waits for its next event."""
 Handle = Callable[[Request], Response]
 
 
@@ -48,6 +49,7 @@ class Front:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="read")
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self._streams = ThreadPoolExecutor(STREAMS, thread_name_prefix="stream")
+        self._followed = 0
 
     async def run(self, listener: socket.socket, ended: asyncio.Event) -> None:
         """Serve until ``ended``; open streams are closed then."""
@@ -64,25 +66,44 @@ class Front:
 
     async def _answer(self, http: web.Request) -> web.StreamResponse:
         try:
-            request = await _request(http)
+            request, data = _request(http), await _read(http)
             pool = self._readers if request.method == "GET" else self._writers
-            response = await asyncio.get_running_loop().run_in_executor(pool, self._guarded, request)
+            response, text = await asyncio.get_running_loop().run_in_executor(pool, self._guarded, request, data)
+            if response.stream is not None:
+                return await self._follow(http, response, response.stream)
         except _RefusedError as refusal:
             response = Response(refusal.status, {"error": str(refusal)})
-        if response.stream is not None:
-            return await self._stream(http, response, response.stream)
-        text = b"" if response.body is None else json.dumps(response.body, ensure_ascii=False).encode()
+            text = _encoded(response)
         return web.Response(
             status=response.status, body=text, headers=dict(response.headers), content_type="application/json"
         )
 
-    def _guarded(self, request: Request) -> Response:
+    def _guarded(self, request: Request, data: bytes) -> tuple[Response, bytes]:
+        """The answer, and its body as it is sent. Runs in a thread: a large body takes its time on both ways."""
         try:
-            return self._handle(request)
+            response = self._handle(replace(request, body=_decoded(data)))
+            return response, _encoded(response)
+        except _RefusedError:
+            raise
         except Exception:  # a bug: the caller gets a reference, the log the details
             reference = secrets.token_hex(4)
             log.exception("internal error %s at %s %s", reference, request.method, request.path)
-            return Response(500, {"error": f"internal error, reference {reference} in the controller's log"})
+            response = Response(500, {"error": f"internal error, reference {reference} in the controller's log"})
+            return response, _encoded(response)
+
+    async def _follow(
+        self, http: web.Request, response: Response, events: Iterator[dict[str, Any]]
+    ) -> web.StreamResponse:
+        self._followed += 1
+        try:
+            if self._followed > STREAMS:
+                raise _RefusedError(503, f"{STREAMS} streams are followed already")
+            return await self._stream(http, response, events)
+        finally:
+            self._followed -= 1
+            close = getattr(events, "close", None)
+            if close is not None:
+                await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, close))
 
     async def _stream(
         self, http: web.Request, response: Response, events: Iterator[dict[str, Any]]
@@ -98,10 +119,6 @@ class Front:
             await out.write_eof()
         except ConnectionError:
             log.debug("a reader of %s went away", http.path)
-        finally:
-            close = getattr(events, "close", None)
-            if close is not None:
-                await asyncio.shield(loop.run_in_executor(None, close))
         return out
 
 
@@ -113,7 +130,8 @@ class _RefusedError(Exception):
         self.status = status
 
 
-async def _request(http: web.Request) -> Request:
+def _request(http: web.Request) -> Request:
+    """The request but for its body."""
     transport = http.transport
     if transport is None:
         raise _RefusedError(400, "the connection is gone")
@@ -122,7 +140,6 @@ async def _request(http: web.Request) -> Request:
         method=http.method,
         path=http.path,
         query=dict(http.query),
-        body=await _body(http),
         user=user_of(uid),
         source=f"unix socket, process {pid}",
         host=http.headers.get("Host", "localhost"),
@@ -130,11 +147,18 @@ async def _request(http: web.Request) -> Request:
     )
 
 
-async def _body(http: web.Request) -> Any:
+async def _read(http: web.Request) -> bytes:
     try:
-        data = await http.read()
+        return await http.read()
     except web.HTTPRequestEntityTooLarge:
         raise _RefusedError(413, f"the body is larger than {BODY_LIMIT >> 20} MB") from None
+
+
+def _encoded(response: Response) -> bytes:
+    return b"" if response.body is None else json.dumps(response.body, ensure_ascii=False).encode()
+
+
+def _decoded(data: bytes) -> Any:
     if not data:
         return None
     try:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from avish.api.client import Client
 from avish.errors import UnavailableError, ValidationError
-from avish.server.agents import agent_of, end_process
+from avish.server.agents import AgentProcess, agent_of, end_process
 from avish.server.home import EngineSpec, Home, private_log
 from dataplane import lab
-from dataplane.errors import DataplaneError
+from dataplane.errors import DataplaneError, UnreachableError
 from dataplane.model import SeState
+from dataplane.processes import last_line
 from dataplane.remote import RemoteDriver
 from dataplane.topology import MAIN_VRF, Topology, engine_namespaces, load
 
@@ -90,15 +91,10 @@ def _start_controller(home: Home) -> list[str]:
         line = ready.readline() if select.select([ready], [], [], START_SECONDS)[0] else ""
     if not line:
         child.poll()
-        raise UnavailableError(f"the controller did not start: {_last_line(log_file)} (see {log_file})")
+        raise UnavailableError(f"the controller did not start: {last_line(log_file)} (see {log_file})")
     behind = json.loads(line)["out_of_sync"]
     said = [f"service engine {name} is out of sync: {reason}" for name, reason in behind.items()]
     return [f"controller started (process {child.pid}), socket {home.socket}", *said]
-
-
-def _last_line(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
 
 
 def down(prefix: str | None, home: Home) -> list[str]:
@@ -114,7 +110,7 @@ def down(prefix: str | None, home: Home) -> list[str]:
         said += _stop_engine(home, spec)
     if record is not None:
         said += lab.destroy(record["prefix"], home.path)
-    elif prefix is not None and specs:
+    elif prefix is not None:  # a lab may stand whose home was deleted
         said += lab.destroy(prefix, home.path)
     home.forget_engines()
     return said or [f"nothing to take down in {home.path}"]
@@ -133,15 +129,22 @@ def _stop_controller(home: Home) -> list[str]:
 def _stop_engine(home: Home, spec: EngineSpec) -> list[str]:
     """End the agent; in a namespace that stays, what it had put into the kernel goes first."""
     agent = agent_of(home, spec)
-    said: list[str] = []
-    if not spec.made:
-        try:
-            agent.ensure()
-            RemoteDriver(agent.path).sync(SeState(), 0)
-        except DataplaneError as error:
-            said = [f"service engine {spec.name}: its kernel could not be cleaned: {error}"]
-    agent.stop()
+    said = [] if spec.made else _clean(agent)
+    try:
+        agent.stop()
+    except UnreachableError as error:
+        if not spec.made:  # the lab ends what is in the namespaces it made
+            said.append(f"service engine {spec.name}: end its agent by hand: {error}")
     return said
+
+
+def _clean(agent: AgentProcess) -> list[str]:
+    try:
+        agent.ensure()
+        RemoteDriver(agent.path).sync(SeState(), 0)
+    except DataplaneError as error:
+        return [f"service engine {agent.engine}: its kernel could not be cleaned: {error}"]
+    return []
 
 
 def client(home: Home) -> Client:

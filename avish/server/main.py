@@ -105,6 +105,7 @@ def _prefix(options: Any) -> str:
 def _serve(home: Home, options: Any) -> int:
     from avish.server.daemon import serve
 
+    os.umask(0o077)  # store, logs and captures are root's, also in a directory that others may read
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)sZ %(levelname)s %(name)s: %(message)s"

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import IO, Any
 
-from avish.errors import AvishError, ParseError
+from avish.errors import ApplyError, AvishError, ParseError
 from avish.lang.check import Checker
 from avish.lang.lex import LINE_LIMIT
 from avish.shell.driver import Driver, event_line
@@ -26,9 +26,14 @@ class BatchScreen:
         self._lock = threading.Lock()
 
     def out(self, text: str) -> None:
-        """An answer."""
-        with self._lock:
-            print(text, file=self._out, flush=True)
+        """An answer. ApplyError when it cannot be written; a reader that has gone is BrokenPipeError."""
+        try:
+            with self._lock:
+                print(text, file=self._out, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise ApplyError(f"standard output cannot be written: {error.strerror}") from None
 
     def err(self, text: str) -> None:
         """Something beside the answer."""
@@ -53,7 +58,7 @@ def lines_of(stream: IO[bytes]) -> Numbered:
             yield number, ParseError(f"the line is longer than {LINE_LIMIT} characters")
             continue
         try:
-            yield number, raw.decode("utf-8").rstrip("\r\n")
+            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             yield (
                 number,
@@ -74,6 +79,9 @@ def run_batch(driver: Driver, lines: Numbered, *, keep_going: bool) -> int:
             status = status or error.exit_status
             if not keep_going:
                 break
+        except KeyboardInterrupt:
+            driver.screen.err(f"interrupted at line {number}; what was saved stays saved")
+            return 130
         if driver.leaving:
             return status
     return _ended_inside(driver, number, status)

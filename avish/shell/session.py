@@ -7,9 +7,19 @@ from collections.abc import Generator
 from typing import Any
 from urllib.parse import quote
 
-from avish.errors import ApplyError, AvishError, ConflictError, Issue, UnavailableError, ValidationError
+from avish.errors import (
+    ApplyError,
+    AvishError,
+    BugError,
+    ConflictError,
+    Issue,
+    ParseError,
+    UnavailableError,
+    ValidationError,
+)
+from avish.lang import lex
 from avish.lang.tree import Op, Tree
-from avish.lang.walk import Walk, parse
+from avish.lang.walk import Walk, name_place, parse
 from avish.schema.model import Command, Message, ObjectType
 from avish.shell import render
 from avish.shell.candidate import Body, Candidate, missing
@@ -62,7 +72,7 @@ class Session:
         text = line.strip()
         if not text or text.startswith("#"):
             return
-        walk = parse(self.tree, self.modes, line.rstrip("\r\n"), abbreviate=self.abbreviate)
+        walk = yield from self._parsed(line.rstrip("\r\n"))
         ops = iter(walk.ops)
         for op in ops:
             if op[0] == "remove":
@@ -71,6 +81,33 @@ class Session:
                 yield from self._do(op, walk)
         if self.candidate:
             yield from _print(self.candidate.settle())
+
+    def _parsed(self, line: str) -> Generator[Effect, Reply | None, Walk]:
+        """The walk of a line. An existing object's name with blanks is taken without quotes as well."""
+        try:
+            return parse(self.tree, self.modes, line, abbreviate=self.abbreviate)
+        except ParseError as error:
+            quoted = yield from self._quoted(line)
+            if not quoted:
+                raise error from None
+        return parse(self.tree, self.modes, quoted, abbreviate=self.abbreviate)
+
+    def _quoted(self, line: str) -> Generator[Effect, Reply | None, str]:
+        """The line with the quotes that a name of several words lacks; "" when there is no such object."""
+        tokens = lex.lex(line, partial=True).tokens
+        place, object_type = name_place(self.tree, self.modes, tokens)
+        if place < 0 or len(tokens) < place + 2:
+            return ""
+        known = yield from self._names(object_type)
+        for end in range(len(tokens), place + 1, -1):
+            name = " ".join(token.text for token in tokens[place:end])
+            if name in known:
+                return f"{line[: tokens[place].start]}{lex.quote(name)}{line[tokens[end - 1].end :]}"
+        return ""
+
+    def _names(self, object_type: str) -> Generator[Effect, Reply | None, list[str]]:
+        reply = yield from self._ask(Call("GET", f"/api/{object_type}", {"fields": "name", "page_size": "-1"}))
+        return [one["name"] for one in reply.body["results"]]
 
     def _editing(self) -> Candidate:
         if self.candidate is None:
@@ -215,8 +252,7 @@ class Session:
         body = yield from self._find(object_type, name)
         if body is not None:
             return body
-        listed = yield from self._ask(Call("GET", f"/api/{object_type.name}", {"fields": "name", "page_size": "-1"}))
-        others = [one["name"] for one in listed.body["results"] if one["name"] != name]
+        others = [one for one in (yield from self._names(object_type.name)) if one != name]
         near = difflib.get_close_matches(name, others, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValidationError(f"there is no {object_type.word} named {name!r}{hint}", status=404)
@@ -262,7 +298,7 @@ def refusal(reply: Reply) -> AvishError:
     """The error that a REST answer stands for."""
     body: Body = reply.body if isinstance(reply.body, dict) else {"error": str(reply.body)}
     text = str(body.get("error", f"the controller answered {reply.status}"))
-    kinds: dict[int, type[AvishError]] = {412: ConflictError, 422: ApplyError, 503: UnavailableError}
+    kinds: dict[int, type[AvishError]] = {412: ConflictError, 422: ApplyError, 500: BugError, 503: UnavailableError}
     if reply.status in kinds:
         return kinds[reply.status](text)
     told = [one for one in body.get("issues", []) if one.get("severity") != "warning"]

@@ -56,7 +56,8 @@ class Terminal:
 
     def out(self, text: str) -> None:
         """An answer."""
-        print(text, flush=True)
+        sys.stdout.write(text + "\n")  # in one piece: a capture writes from another thread
+        sys.stdout.flush()
 
     def err(self, text: str) -> None:
         """Something beside it."""

@@ -18,6 +18,7 @@ import pytest
 
 from dataplane import capture
 from dataplane.capture import GROUP_BASE, KernelCapture, clean_stale
+from dataplane.errors import RefusedError
 from dataplane.model import NAT_MARK, CaptureSpec, Packet
 from dataplane.netlink import messages
 from dataplane.nflog import HeldPackets, LogReader, fingerprint
@@ -388,6 +389,23 @@ def test_close_removes_the_table_and_wakes_the_reader_and_may_be_repeated(lab: L
         unread.capture.close()
         assert [packet for packet in unread.capture if packet] == []
     assert lab.tables() == before
+
+
+@pytest.mark.root
+def test_close_removes_the_table_also_when_its_counters_cannot_be_read(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = lab.tables()
+    reader = Reader(lab)
+
+    def refuse(_: str) -> str:
+        raise RefusedError("no listing")
+
+    monkeypatch.setattr(capture.nftrun, "counted_listing", refuse)
+    with pytest.raises(RefusedError, match="no listing"):
+        reader.close()
+    assert lab.tables() == before
+    assert reader.close() == []
 
 
 @pytest.mark.root

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from dataclasses import replace
 import pytest
 from states import every_construct
 
+from dataplane import remote, wire
 from dataplane.diff import diff
-from dataplane.errors import RefusedError, UnreachableError
+from dataplane.errors import DataplaneError, UnreachableError
 from dataplane.links import gratuitous_arp
 from dataplane.model import NAT_MARK, Address, AddressMatch, CaptureSpec, Listener, NatRule, PortMatch, Service, SeState
 from dataplane.remote import RemoteDriver
@@ -273,9 +275,10 @@ def test_a_flood_of_garbage_does_not_end_the_agent(lab, driver):
             while raw.recv(1000):
                 pass
     for operation in ("no_such_operation", "__class__", "_call", "sync", "flows", "capture"):
-        with pytest.raises(RefusedError):
+        with pytest.raises(DataplaneError):
             driver._call(operation, "nonsense")
-    assert driver.hello()["pid"] == lab.process.pid
+    hello = driver.hello()
+    assert (hello["pid"], hello["version"]) == (lab.process.pid, wire.VERSION)
 
 
 def test_one_agent_per_socket(lab, driver):
@@ -333,6 +336,20 @@ def test_a_capture_ends_when_its_reader_goes(lab, driver):
     tap = driver.capture(CaptureSpec("nat"))
     assert "avish_cap" in lab.inside("e", "nft", "list", "tables")
     tap.close()
+    deadline = time.monotonic() + HANG
+    while "avish_cap" in lab.inside("e", "nft", "list", "tables"):
+        assert time.monotonic() < deadline
+
+
+def test_a_capture_of_a_frozen_agent_ends(lab, driver, monkeypatch):
+    monkeypatch.setattr(remote, "CAPTURE_SECONDS", 0.1)
+    tap = driver.capture(CaptureSpec("nat"))
+    lab.process.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(UnreachableError, match="said nothing"):
+            list(tap)
+    finally:
+        lab.process.send_signal(signal.SIGCONT)
     deadline = time.monotonic() + HANG
     while "avish_cap" in lab.inside("e", "nft", "list", "tables"):
         assert time.monotonic() < deadline

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import errno
 
-from dataplane import capture, links, local, sysctl
+import pytest
+from pyroute2.netlink.exceptions import NetlinkError as RouteError
+
+from dataplane import capture, conntrack, counters, links, local, nftrun, sysctl
 from dataplane.diff import Step, diff
 from dataplane.errors import RefusedError, UnreachableError
 from dataplane.model import Address, Listener, Route, Service, SeState
+from dataplane.netlink import NetlinkError, NetlinkTimeoutError
 from dataplane.refusals import Surroundings
 
 OLD = SeState(
@@ -23,7 +27,7 @@ NEW = SeState(
 
 
 class Kernel:
-    """Carries out steps and loads; the one with number ``failing`` is refused, ``broken``: all after it too."""
+    """Carries out steps and loads; the one with number ``failing`` raises ``error``, ``broken``: all after it too."""
 
     def __init__(self):
         self.links = {}
@@ -31,11 +35,12 @@ class Kernel:
         self.count = 0
         self.failing = None
         self.broken = False
+        self.error = RefusedError
 
     def step(self):
         self.count += 1
         if self.failing is not None and (self.count == self.failing or (self.broken and self.count > self.failing)):
-            raise RefusedError(f"step {self.count} fails")
+            raise self.error(f"step {self.count} fails")
 
     def perform(self, step):
         self.step()
@@ -101,6 +106,26 @@ def test_what_cannot_be_taken_back_is_out_of_sync(driver, kernel):
         driver.check(())
 
 
+@pytest.mark.parametrize("failing", range(1, STEPS + 1))
+def test_an_error_in_the_middle_of_a_step_is_out_of_sync(driver, kernel, failing):
+    kernel.failing, kernel.error = failing, OSError
+    with pytest.raises(OSError, match=f"step {failing} fails"):
+        driver.apply(diff(OLD, NEW), 1, 2)
+    assert driver.revision is None
+    with pytest.raises(UnreachableError, match="out of sync"):
+        driver.apply(diff(OLD, NEW), 1, 2)
+    driver.sync(NEW, 2)
+    assert driver.revision == 2
+
+
+def test_whatever_stops_the_way_back_the_refusal_is_told(driver, kernel, monkeypatch):
+    kernel.failing = 3
+    monkeypatch.setattr(local, "reverse", lambda plan: 1 // 0)
+    with pytest.raises(RefusedError, match="step 3 fails"):
+        driver.apply(diff(OLD, NEW), 1, 2)
+    assert driver.revision is None
+
+
 def test_a_sync_goes_as_far_as_it_can(kernel):
     driver = local.LocalDriver()
     kernel.failing = 1
@@ -125,3 +150,53 @@ def test_addresses_and_routes_are_compared_by_what_the_kernel_knows(monkeypatch)
         Step("put", "addresses", "10.0.0.1", None, moved),
         Step("drop", "addresses", "10.0.0.1", gone, None),
     )
+
+
+def listing(*rules):
+    inner = "".join(f"\t\t{rule}\n" for rule in ("type filter hook forward priority 0; policy drop;", *rules))
+    return f"table ip avish {{\n\tchain forward {{\n{inner}\t}}\n}}\n"
+
+
+SERVICES_PASS = "ct mark 0x00000001-0x7fffffff accept"
+
+
+@pytest.mark.parametrize(
+    ("found", "forwards"),
+    [
+        (listing(SERVICES_PASS, "accept"), True),
+        (listing(SERVICES_PASS), False),
+        (listing("accept", "drop"), False),
+        (None, False),
+    ],
+)
+def test_forwarding_is_the_chain_that_lets_all_pass(driver, monkeypatch, found, forwards):
+    monkeypatch.setattr(nftrun, "chain_listing", {"forward": found}.get)
+    assert driver.forwarding() is forwards
+    monkeypatch.setattr(sysctl, "forwards", lambda: False)
+    assert not driver.forwarding()
+
+
+@pytest.mark.parametrize(
+    ("error", "translated"),
+    [
+        (NetlinkError(errno.EPERM, "not for you"), RefusedError),
+        (RouteError(errno.EPERM, "not for you"), RefusedError),
+        (OSError(errno.EMFILE, "not for you"), RefusedError),
+        (NetlinkTimeoutError(errno.ETIMEDOUT, "silence"), UnreachableError),
+        (TimeoutError("silence"), UnreachableError),
+    ],
+)
+def test_what_the_kernel_does_not_tell_is_an_error_of_the_dataplane(driver, monkeypatch, error, translated):
+    def fail(*_):
+        raise error
+
+    def fail_late(*_):
+        yield {"mark": 1}
+        raise error
+
+    monkeypatch.setattr(counters, "counters", fail)
+    monkeypatch.setattr(conntrack, "flows", fail_late)
+    monkeypatch.setattr(links, "route_rows", fail)
+    for read in (driver.counters, driver.routes, lambda: list(driver.flows(0, 0))):
+        with pytest.raises(translated, match="the kernel does not tell its"):
+            read()

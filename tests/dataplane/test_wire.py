@@ -115,7 +115,11 @@ def test_any_bytes_are_a_frame_or_a_frame_error(data):
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(RefusedError("no"), RefusedError), (UnreachableError("gone"), UnreachableError), (KeyError("x"), RefusedError)],
+    [
+        (RefusedError("no"), RefusedError),
+        (UnreachableError("gone"), UnreachableError),
+        (KeyError("x"), UnreachableError),
+    ],
 )
 def test_errors_travel(error, kind):
     with pytest.raises(kind, match=str(error).strip("'")):

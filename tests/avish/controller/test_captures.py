@@ -17,7 +17,8 @@ from scapy.layers.inet import IP, TCP
 
 from avish.controller import captures as module
 from avish.controller import subscription as subscription_module
-from avish.controller.captures import CaptureJob, Captures, Limits
+from avish.controller.captures import CaptureJob, Captures
+from avish.controller.limits import Limits
 from avish.controller.subscription import Subscription
 from avish.errors import ApplyError, UnavailableError
 from dataplane.driver import Driver
@@ -283,6 +284,51 @@ def test_an_error_from_a_tap_that_is_being_stopped_is_no_failure(bench: Bench) -
     tap.close = lambda: tap.put(UnreachableError("closed"))  # type: ignore[method-assign]
     bench.captures.stop("se1", "switched off")
     assert (job.state, job.reason) == ("ended", "switched off")
+
+
+def test_the_first_reason_is_the_one(bench: Bench) -> None:
+    job, tap = bench.start()
+    closed = threading.Event()
+    tap.close = closed.set  # type: ignore[method-assign]
+    threading.Thread(target=job.stop, args=("first",)).start()
+    assert closed.wait(HANG)
+    threading.Thread(target=job.stop, args=("second",)).start()
+    tap.put(UnreachableError("broken"))
+    assert until(job.subscribe(), "ended")[-1]["reason"] == "first"
+
+
+def test_an_engine_that_falls_silent_ends_the_capture_and_another_can_start(bench: Bench) -> None:
+    job, tap = bench.start()
+    tap.put(UnreachableError("the agent said nothing for 5 s"))
+    assert "said nothing" in until(job.subscribe(), "ended")[-1]["reason"]
+    assert bench.start()[0] is not job
+
+
+def test_a_file_that_cannot_be_closed_does_not_leave_the_capture_running(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _ = bench.start()
+
+    def refuse() -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(job._writer, "close", refuse)
+        bench.captures.stop("se1")
+    job._writer.close()
+    assert (job.state, job.reason) == ("ended", "stopped")
+
+
+def test_a_stop_says_that_the_tap_could_not_be_removed(bench: Bench) -> None:
+    job, tap = bench.start()
+
+    def refuse() -> None:
+        tap.put(FakeCapture.END)
+        raise RefusedError("nft: no")
+
+    tap.close = refuse  # type: ignore[method-assign]
+    bench.captures.stop("se1")
+    assert job.reason == "stopped (its tap could not be removed: nft: no)"
 
 
 def test_a_tap_that_cannot_be_removed_is_said(bench: Bench) -> None:

@@ -130,7 +130,10 @@ class TestPipes:
     def test_grep_is_offered(self, before):
         assert texts(before) == ["grep"]
 
-    @pytest.mark.parametrize("before", ["show pool | grep ", "show pool | x", "show pool | grep x"])
+    def test_what_to_look_for_is_the_users(self):
+        assert texts("show pool | grep ") == ["WORD"]
+
+    @pytest.mark.parametrize("before", ["show pool | x", "show pool | grep x"])
     def test_its_arguments_are_not(self, before):
         assert texts(before) == []
 

@@ -247,9 +247,13 @@ class TestClimbing:
         assert [frame.name for frame in walk.frames] == ["natpolicy", "rules", "action", "nat_info"]
         assert sum(op[0] == "save" for op in walk.ops) == 4
 
-    def test_no_and_verbs_do_not_climb(self):
-        with pytest.raises(ParseError, match="unknown word 'lb_algorithm'"):
-            walked("no lb_algorithm", *POOL, "servers")
+    def test_no_climbs_with_its_field(self):
+        walk = walked("no lb_algorithm", *POOL, "servers")
+        assert [op[0] for op in walk.ops] == ["save", "unset"]
+
+    def test_the_one_field_rule_holds_after_climbing(self):
+        walk = walked("analytics_policy enable_realtime_metrics", *POOL, "servers")
+        assert [frame.name for frame in walk.frames] == ["pool"]
 
 
 ERRORS = [
@@ -268,7 +272,7 @@ ERRORS = [
     ("uuid pool-1", POOL, "uuid cannot be set: identifier given at creation; never changes", "uuid", None),
     ("show pool", POOL, "'show' is not possible inside a mode (do show ...)", "show", ""),
     ("configure pool x", POOL, "'configure' is not possible inside a mode (save or cancel first)", "configure", ""),
-    ("do configure pool x", POOL, "'configure' is not possible inside a mode (save or cancel first)", "configure", ""),
+    ("do configure pool x", POOL, "unknown word 'configure'", "configure", ""),
     ("save now", POOL, "the command ends before 'now'", "now", ""),
     ("delete pool p x", (), "the command ends before 'x'", "x", ""),
     ("configure pool ü", (), "a name cannot hold 'ü': letters, digits, blanks and . @ + - _ are allowed", "ü", ""),
@@ -320,7 +324,7 @@ def test_an_error_marks_the_word_and_names_the_nearest(line, modes, text, marked
             "the line ends too early: the value to remove is missing",
             "name of a healthmonitor",
         ),
-        ("no servers", POOL, "which one: its number (index N) or its fields", "IP4 address"),
+        ("no servers", POOL, "which one (index N, or its fields)", "IP4 address"),
         ("servers index", POOL, "the line ends too early: a number is missing", "whole number"),
     ],
 )

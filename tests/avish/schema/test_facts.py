@@ -41,6 +41,7 @@ SECRETS = {
 CONTROLLERS_OWN = ("uuid", "url", "_last_modified")
 """The loader adds these to every object; they are read only here."""
 
+OLDER = "a field of older releases that public runbooks still set"
 MOVED = "an operator's old runbook names it; it is kept and a check says where it went"
 REFERENCE = "the models state no defaults of references; this is what a controller fills in"
 INTENDED: dict[tuple[str, str], str] = {
@@ -57,6 +58,7 @@ INTENDED: dict[tuple[str, str], str] = {
     ("virtualservice.vrf_context_ref", "default"): REFERENCE,
     ("vsvip.cloud_ref", "default"): REFERENCE,
     ("vsvip.vrf_context_ref", "default"): REFERENCE,
+    ("virtualservice.address", "unknown"): OLDER,
     ("serviceenginegroup.advertise_backend_networks", "unknown"): MOVED,
     ("serviceenginegroup.enable_routing", "unknown"): MOVED,
     ("serviceenginegroup.enable_vmac", "unknown"): MOVED,

@@ -74,7 +74,7 @@ def test_parse_and_format(kind, typed, value, shown):
     ("kind", "typed", "reason"),
     [
         (Name(), "x" * 256, "a name of 256 characters is too long: at most 255"),
-        (Name(), "", "a name cannot hold"),
+        (Name(), "", "a name cannot be empty"),
         (Name(), " a", "a name cannot hold 'a blank at its end'"),
         (Name(), "a/b", "a name cannot hold '/'"),
         (Name(), 'a"b', "a name cannot hold '\"'"),

@@ -165,6 +165,37 @@ def test_a_reader_that_goes_ends_the_stream(server):
     assert events.closed.wait(HANG)
 
 
+def test_one_follower_too_many_is_refused(server, monkeypatch):
+    monkeypatch.setattr("avish.server.http.STREAMS", 1)
+    goes_on = threading.Event()
+
+    def one_event():
+        yield {"event": "started"}
+        goes_on.wait(HANG)
+
+    server.answer = Response(200, stream=Events(one_event()))
+    connection = Connection(server.path)
+    connection.request("GET", "/api/x")
+    response = connection.getresponse()
+    assert response.readline()
+    second = Events([])
+    server.answer = Response(200, stream=second)
+    refused, body = server.ask()
+    assert (refused.status, "followed already" in body["error"]) == (503, True)
+    assert second.closed.wait(HANG)
+    goes_on.set()
+    assert response.read() == b""
+    connection.close()
+    assert server.ask()[0].status == 200
+
+
+def test_an_answer_that_is_not_json_is_a_bug_with_a_reference(server, caplog):
+    server.answer = Response(200, {"results": {1, 2}})
+    response, body = server.ask()
+    assert response.status == 500
+    assert body["error"].split("reference ")[1].split()[0] in caplog.text
+
+
 def test_the_socket_is_for_its_owner_only(tmp_path):
     listener = listen(tmp_path / "a.sock", None)
     assert stat.S_IMODE((tmp_path / "a.sock").stat().st_mode) == 0o600

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -15,7 +18,9 @@ import pytest
 
 from avish.api.client import Client
 from avish.server.home import Home
-from avish.server.sockets import listener_pid
+from avish.server.sockets import connect, listener_pid
+from dataplane import lab
+from dataplane.topology import load
 
 pytestmark = pytest.mark.root
 HANG = 30.0
@@ -119,6 +124,7 @@ def kill(pid):
 def test_from_nothing_and_back_to_nothing(site):
     assert "controller started" in site.up()
     assert len(site.namespaces()) == 3
+    assert stat.S_IMODE(site.home.socket.stat().st_mode) == 0o600
     again = site.up()
     assert "stands already" in again
     assert "runs already" in again
@@ -222,6 +228,29 @@ def test_all_killed_goes_down_cleanly(site):
     for pid in (site.home.holder(), site.agent("se1"), site.agent("se2")):
         kill(pid)
     site.down()
+    assert site.namespaces() == []
+
+
+def test_a_lab_whose_home_was_deleted_goes_down(site):
+    lab.build(load(site.topology), site.prefix, site.home.path, site.home.log)
+    shutil.rmtree(site.home.path)
+    done = site.avishd("down", "--prefix", site.prefix)
+    assert done.returncode == 0, done.stderr
+    assert "3 namespaces removed" in done.stdout
+    assert site.namespaces() == []
+
+
+def test_an_agent_that_takes_no_connection_goes_down_with_its_lab(site):
+    site.up()
+    agent = site.agent()
+    kill(site.home.holder())
+    os.kill(agent, signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(BlockingIOError):  # until its queue is full
+            while True:
+                stack.enter_context(connect(site.home.agent_socket("se1"), 1.0))
+        assert "namespaces removed" in site.down()
+    assert not lives(agent)
     assert site.namespaces() == []
 
 

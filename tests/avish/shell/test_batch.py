@@ -199,7 +199,7 @@ class TestErrors:
             keep_going=True,
         )
         assert list(ran.world.objects["pool"]) == ["a b"]
-        assert ran.err.count("a name cannot hold") == 3
+        assert ran.err.count("a name cannot") == 3
 
 
 class TestLines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from shelltools import TREE, Shell, ip
 
-from avish.errors import ApplyError, ConflictError, ParseError, UnavailableError, ValidationError
+from avish.errors import ApplyError, BugError, ConflictError, ParseError, UnavailableError, ValidationError
 from avish.shell.effects import Call, Document, Print, Reply, Stream
 from avish.shell.session import Session, refusal
 
@@ -269,7 +269,7 @@ class TestErrors:
             (409, ValidationError),
             (412, ConflictError),
             (422, ApplyError),
-            (500, ValidationError),
+            (500, BugError),
             (503, UnavailableError),
         ],
     )
@@ -385,3 +385,17 @@ class TestDryRun:
         shell = Shell({"debugserviceengine": {"se1": SE}}, dry, dry_run=True)
         shell.type("debug serviceengine se1", "flags flag debug_pcap_nat")
         assert not any(isinstance(effect, Stream) for effect in shell.effects("save"))
+
+
+class TestNamesWithBlanks:
+    def test_an_existing_name_needs_no_quotes(self):
+        shell = Shell({"serviceenginegroup": {"SE group 1": {"uuid": "g-1", "name": "SE group 1"}}}, brief=True)
+        shell.type("configure serviceenginegroup SE group 1 max_se 2")
+        assert shell.session.candidate.name == "SE group 1"
+        assert shell.session.candidate.body["max_se"] == 2
+        shell.type("cancel")
+        assert "SE group 1" in shell.type("show serviceenginegroup SE group 1 | grep name")[0]
+
+    def test_a_new_one_does(self):
+        shell = Shell({"pool": {"p": POOL}})
+        assert shell.type("configure pool p nonsense 5")[0].startswith("error: unknown field 'nonsense'")
