@@ -1,13 +1,15 @@
 """The process inside an engine's namespace: serves the Driver of its kernel to the controller over a Unix socket.
 
-``python -m dataplane.agent --namespace NAME --socket PATH``. It outlives the controller, keeps nothing on disk and may
-be killed at any time: the kernel goes on forwarding, and the next agent is told by ``sync`` what to compare with.
+``python -m dataplane.agent --namespace NAME --socket PATH``. It outlives the controller, keeps nothing on disk but the
+kernel settings that the first of them found (beside the socket), and may be killed at any time: the kernel goes on
+forwarding, and the next agent is told by ``sync`` what to compare with.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import json
 import logging
 import os
 import select
@@ -21,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dataplane import relay, wire
+from dataplane import relay, sysctl, wire
 from dataplane.driver import Capture
 from dataplane.errors import DataplaneError, RefusedError
 from dataplane.local import LocalDriver
@@ -54,8 +56,9 @@ def enter(namespace: str) -> None:
 class Agent:
     """Serves a driver: one thread per connection."""
 
-    def __init__(self, driver: LocalDriver, namespace: str) -> None:
+    def __init__(self, driver: LocalDriver, namespace: str, before: Path) -> None:
         self._driver = driver
+        self._before = before
         self._namespace = namespace
         self._captures: set[Capture] = set()
         self._lock = threading.Lock()
@@ -117,6 +120,10 @@ class Agent:
     def _call(self, connection: socket.socket, operation: Any, arguments: tuple[Any, ...]) -> Any:
         if operation == "hello":
             return self._hello()
+        if operation == "leave":
+            self._driver.leave(json.loads(self._before.read_text()))
+            self._before.unlink()
+            return None
         if operation == "flows":
             return _stream(connection, self._driver.flows(*arguments))
         if operation == "capture":
@@ -193,6 +200,15 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
+def remember(path: Path) -> Path:
+    """Keep the kernel settings as they are now in ``path``, unless an agent before did. Raises OSError."""
+    if not path.exists():
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(sysctl.settings()))
+        part.replace(path)
+    return path
+
+
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
@@ -208,12 +224,13 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     try:
         enter(arguments.namespace)
+        before = remember(arguments.socket.with_suffix(".before"))
         driver = LocalDriver()
         listener = listen(arguments.socket)
     except (DataplaneError, OSError) as error:
         _LOG.error("cannot start: %s", error)
         return 1
-    agent = Agent(driver, arguments.namespace or "host")
+    agent = Agent(driver, arguments.namespace or "host", before)
     signal.signal(signal.SIGTERM, lambda *_: agent.stop(listener))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: an agent outlives the controller
     _LOG.info("serving namespace %s on %s", arguments.namespace or "host", arguments.socket)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from dataplane import capture, conntrack, counters, links, nft, nftrun, ruleset, sysctl
@@ -67,6 +67,14 @@ class LocalDriver:
                 raise RefusedError("; ".join(refused))
             self._held = (state, revision)
             return changes
+
+    def leave(self, before: Mapping[str, str]) -> None:
+        """Take away all that is ours, and put back the kernel settings of before. Raises RefusedError."""
+        self.sync(SeState(), 0)
+        with self._lock:
+            self._held = None
+            sysctl.restore(before)  # forwarding first: without the table nothing would be dropped
+            nftrun.remove()
 
     def _sync_table(self, state: SeState) -> list[str]:
         """Bring the table to ``state``, keeping counters where that is possible. Raises RefusedError."""

@@ -45,6 +45,11 @@ def counted_listing(table: str) -> str | None:
     return _list("list", "table", "ip", table)
 
 
+def remove() -> None:
+    """Take our table away, if it is there. Raises RefusedError."""
+    load(f"add table ip {TABLE}\ndelete table ip {TABLE}\n")
+
+
 def tables() -> list[str]:
     """The names of all IPv4 tables, others' too. Raises RefusedError."""
     return re.findall(r"^table ip (\S+)$", _run(["list", "tables", "ip"], ""), re.MULTILINE)

@@ -53,6 +53,10 @@ class RemoteDriver:
         self._call("stop")
         self.close()
 
+    def leave(self) -> None:
+        """Make the agent take away all that is ours and put the kernel's settings back."""
+        self._call("leave", seconds=CHANGE_SECONDS)
+
     def interfaces(self) -> list[Interface]:
         return list(self._call("interfaces"))
 

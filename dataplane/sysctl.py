@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dataplane.errors import RefusedError
@@ -30,6 +31,25 @@ def write(name: str, value: str) -> None:
         raise RefusedError(f"the kernel setting {name} cannot be set: {error.strerror}") from error
 
 
+def settings() -> dict[str, str]:
+    """The values of all that is ever written here, as they are now. Raises OSError."""
+    names = [*_SETTINGS, FORWARD, *(name for name, _ in _per_interface())]
+    return {name: read(name) for name in names}
+
+
+def restore(values: Mapping[str, str]) -> None:
+    """Put back ``settings``; those of interfaces that have gone are left out. Raises RefusedError."""
+    for name, value in values.items():
+        if (_ROOT / name).exists():
+            write(name, value)
+
+
+def _per_interface() -> Iterator[tuple[str, str]]:
+    for interface in sorted(path.name for path in (_ROOT / "net/ipv4/conf").iterdir()):
+        for name, value in _PER_INTERFACE.items():
+            yield f"net/ipv4/conf/{interface}/{name}", value
+
+
 def prepare() -> None:
     """What an engine needs besides forwarding: accounting, asymmetric paths, no redirects. Raises RefusedError.
 
@@ -38,9 +58,8 @@ def prepare() -> None:
     """
     for name, value in _SETTINGS.items():
         write(name, value)
-    for interface in sorted(path.name for path in (_ROOT / "net/ipv4/conf").iterdir()):
-        for name, value in _PER_INTERFACE.items():
-            write(f"net/ipv4/conf/{interface}/{name}", value)
+    for name, value in _per_interface():
+        write(name, value)
 
 
 def forwards() -> bool:

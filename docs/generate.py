@@ -58,17 +58,18 @@ def object_page(item: ObjectType, grammar: Schema) -> Iterator[str]:
     else:
         yield f"- Delete: `delete {word} NAME`."
     yield f"- REST: `/api/{item.name}`. Type name in messages: {item.title}. Belongs to: {item.scope}."
-    yield from _modes(item, item.name)
+    yield from _modes(item, item.name, acts=True)
 
 
-def _modes(message: Message, path: str) -> Iterator[str]:
-    """The table of a message, then those of the messages inside it."""
+def _modes(message: Message, path: str, *, acts: bool) -> Iterator[str]:
+    """The table of a message, then those of the messages inside it; ``acts``: the message itself is acted on."""
     yield from ["", f"## {path}", "", "| Field | Type | Default | Acts | What it does |", "|---|---|---|---|---|"]
     for field in message.fields.values():
-        yield f"| `{field.name}` | {_type(field)} | {_default(field)} | {APPLIED[field.applied]} | {_help(field)} |"
+        applied = APPLIED[field.applied if acts else "stored"]
+        yield f"| `{field.name}` | {_type(field)} | {_default(field)} | {applied} | {_help(field)} |"
     for field in message.fields.values():
         if field.message is not None:
-            yield from _modes(field.message, f"{path}:{field.name}")
+            yield from _modes(field.message, f"{path}:{field.name}", acts=acts and field.applied == "dataplane")
 
 
 def _type(field: Field) -> str:

@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from avish.compile.nat import rule_key
 from avish.compile.placement import active_engines
 from avish.compile.routing import NO_ROUTING, Routing, compile_address, compile_routes, compile_routing
 from avish.compile.virtualservice import compile_service
 from avish.config.config import Body, Change, Config, uuid_in
 from avish.config.engines import Engine, engines
-from avish.config.ids import Ids, Key
+from avish.config.ids import Ids, Key, rule_key
 from avish.config.services import vip_addresses
 from dataplane.diff import moved
 from dataplane.model import Service, SeState
@@ -50,14 +49,8 @@ class Compiler:
         return dict(compiled.states)
 
 
-def compile_config(config: Config, ids: Ids) -> dict[str, SeState]:
-    """The desired state of every engine, by its name."""
-    return Compiler().compile(config, ids)
-
-
-def needed_ids(config: Config, changes: Iterable[Change]) -> list[Key]:
-    """The (kind, key) that must have a number before ``config`` can be compiled after ``changes``."""
-    del config  # every number belongs to an object that changed
+def needed_ids(changes: Iterable[Change]) -> list[Key]:
+    """The (kind, key) that must have a number before a configuration can be compiled after ``changes``."""
     return [key for change in changes if change.body is not None for key in _keys(change.type, change.body)]
 
 
@@ -68,7 +61,7 @@ def _keys(kind: str, body: Body) -> Iterator[Key]:
         yield "engine", body["uuid"]
     elif kind == "natpolicy":
         for rule in body.get("rules", []):
-            yield "nat_rule", rule_key(body, rule)
+            yield "nat_rule", rule_key(body["uuid"], rule["index"])
 
 
 def _compile(config: Config, ids: Ids, last: Compiled) -> Compiled:

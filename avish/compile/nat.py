@@ -6,19 +6,14 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from avish.config.config import Body, Config
-from avish.config.ids import Ids
+from avish.config.ids import Ids, rule_key
 from dataplane.model import AddressMatch, NatRule, PortMatch, ProtocolMatch
-
-
-def rule_key(policy: Body, rule: Body) -> str:
-    """What a rule's id is kept under."""
-    return f"{policy['uuid']}/{rule['index']}"
 
 
 def compile_policy(config: Config, policy: Body, ids: Ids) -> dict[int, NatRule]:
     """The rules, by id."""
     rules = [
-        _rule(config, policy, rule, ids.numbers["nat_rule"][rule_key(policy, rule)])
+        _rule(config, policy, rule, ids.numbers["nat_rule"][rule_key(policy["uuid"], rule["index"])])
         for rule in policy.get("rules", [])
     ]
     return {rule.id: rule for rule in rules}

@@ -222,6 +222,8 @@ def _mentioned(body: Body | None) -> set[str]:
     found = set(_walk(body))
     vsvip = uuid_in(body.get("vsvip_ref"))
     for item in body.get("services", []) if vsvip else []:
+        if "port" not in item:
+            continue  # in a draft that is going to be refused
         found.update(_port_keys(vsvip, item["port"], item.get("port_range_end") or item["port"]))
     return found
 

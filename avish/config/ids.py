@@ -15,7 +15,7 @@ Key = tuple[Kind, str]
 class Ids:
     """Numbers by kind and key, from 1, never given twice.
 
-    Keys: the uuid of the virtual service ("service") or service engine ("engine"), "<natpolicy uuid>/<rule index>".
+    Keys: the uuid of the virtual service ("service") or service engine ("engine"), ``rule_key`` ("nat_rule").
     """
 
     numbers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -27,11 +27,6 @@ class Ids:
     def key_of(self, kind: Kind, number: int) -> str | None:
         """Whose number it is, or None."""
         return self._reverse.get((kind, number))
-
-    def allocate(self, kind: Kind, key: str) -> tuple[Ids, int]:
-        """The number of ``key``, given anew when it has none, and the Ids that know it."""
-        ids = self.with_keys([(kind, key)])
-        return ids, ids.numbers[kind][key]
 
     def with_keys(self, keys: Iterable[Key]) -> Ids:
         """Ids in which each of ``keys`` has a number; self when all have."""
@@ -57,3 +52,14 @@ class Ids:
     @cached_property
     def _reverse(self) -> dict[tuple[str, int], str]:
         return {(kind, number): key for kind, known in self.numbers.items() for key, number in known.items()}
+
+
+def rule_key(policy: str, index: int) -> str:
+    """What the number of a NAT rule is kept under: the uuid of its policy, and its index there."""
+    return f"{policy}/{index}"
+
+
+def rule_of(key: str) -> tuple[str, int]:
+    """Uuid of the policy and index: the inverse of ``rule_key``."""
+    policy, _, index = key.rpartition("/")
+    return policy, int(index)

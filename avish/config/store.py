@@ -74,7 +74,10 @@ class Store(Protocol):
         """All numbers given out."""
 
     def journal(self, revision: int, changes: Iterable[Change], ids: Ids, who: Who, now: float) -> None:
-        """Put ``revision``, the one after the head, on disk; the head stays. ``now`` in seconds since the epoch."""
+        """Put ``revision``, the one after the head, on disk; the head stays. ``now`` in seconds since the epoch.
+
+        What was journaled before and never became the head goes.
+        """
 
     def commit(self, revision: int) -> None:
         """Make the journaled revision the head."""
@@ -114,7 +117,7 @@ class SqliteStore:
         except (OSError, sqlite3.Error) as error:
             raise UnavailableError(f"{path}: the store cannot be opened: {error}") from error
         self._head = self._recover()
-        self._ids = self.ids()
+        self._ids = self._journaled = self.ids()
         if self._head == 0:
             self._found(schema or packaged_schema())
 
@@ -183,25 +186,25 @@ class SqliteStore:
     def journal(self, revision: int, changes: Iterable[Change], ids: Ids, who: Who, now: float) -> None:
         """Put ``revision``, the one after the head, on disk; the head stays."""
         with self._writing() as db:
+            _forget(db, revision)
             row = (revision, now, who.user, who.source, who.comment)
             db.execute("INSERT INTO revisions VALUES (?, ?, ?, ?, ?)", row)
             for change in changes:
                 _write(db, revision, change)
             fresh = [(kind, key, number, revision) for kind, key, number in ids.beyond(self._ids)]
             db.executemany("INSERT INTO ids VALUES (?, ?, ?, ?)", fresh)
-        self._ids = ids
+        self._journaled = ids
 
     def commit(self, revision: int) -> None:
         """Make the journaled revision the head."""
         with self._writing() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('head', ?)", (str(revision),))
-        self._head = revision
+        self._head, self._ids = revision, self._journaled
 
     def drop(self, revision: int) -> None:
         """Forget the journaled revision."""
         with self._writing() as db:
             _forget(db, revision)
-        self._ids = self.ids()
 
     def close(self) -> None:
         """Let the file go."""

@@ -18,7 +18,8 @@ LastChange = Callable[[str], tuple[str, float] | None]
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """The whole object. ``uuid`` None: a new one; ``uuid`` of nothing: refused, unless ``new`` (or a debug object).
+    """The whole object. ``uuid`` None: a new one; ``uuid`` of nothing: refused, unless ``new`` (or a debug object);
+    ``new`` and ``uuid`` of an object: refused, unless it is a debug object.
 
     ``last_modified``: what the writer read; another one in the store refuses the write.
     """
@@ -79,8 +80,8 @@ def prepare(
 ) -> Prepared:
     """The candidate after ``requests``; each sees those before it.
 
-    Raises ConflictError when ``last_modified`` is stale and ValidationError (404) for an object that is not there;
-    everything else comes as issues.
+    Raises ConflictError when ``last_modified`` is stale and ValidationError for an object that is not there (404), or
+    there already (409); everything else comes as issues.
     """
     work = _Work(schema, config, config.draft(config.revision + 1), str(now_us), last_change)
     for request in requests:
@@ -106,6 +107,8 @@ class _Work:
         self._fresh(request, existing)
         if existing is None and request.uuid and not (request.new or kind.names):
             raise _missing(request.type, request.uuid)
+        if existing is not None and request.new and not kind.names:
+            raise ValidationError(f"there is a {kind.name} with uuid {request.uuid} already", 409)
         uuid = request.uuid or new_uuid(request.type)
         body, issues = normalise(self.draft, kind, request.body, existing, uuid)
         self.issues += issues

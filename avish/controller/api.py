@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from avish.api.request import Request, Response
+from avish.config.checks import require_checks
 from avish.config.config import Body
 from avish.config.store import Who
 from avish.controller import debug
@@ -20,11 +21,11 @@ from avish.controller.debug import CaptureSwitch
 from avish.controller.engines import Engine
 from avish.controller.reads import Moment, Reads, Wanted
 from avish.controller.status import Status
-from avish.controller.writes import METHODS, Batch, Write, parse_transaction
-from avish.errors import AvishError, Issue, UnavailableError, ValidationError
+from avish.controller.writes import METHODS, Write, parse_transaction, requests_of
+from avish.errors import ApplyError, AvishError, Issue, UnavailableError, ValidationError
 from avish.operate.registry import lint
 from avish.schema.model import ObjectType, Schema
-from dataplane.errors import DataplaneError
+from dataplane.errors import DataplaneError, RefusedError
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Api:
         self, schema: Schema, committer: Committer, engines: Mapping[str, Engine], captures: Captures, status: Status
     ) -> None:
         lint(schema)
+        require_checks(schema)
         self._committer = committer
         self._switch = CaptureSwitch(captures)
         self._reads = Reads(schema, engines, self._switch)
@@ -61,6 +63,8 @@ class Api:
             response = self._route(request)
         except AvishError as error:
             response = _refusal(error)
+        except RefusedError as error:
+            response = _refusal(ApplyError(str(error)))
         except DataplaneError as error:
             response = _refusal(UnavailableError(f"the service engine does not answer: {error}"))
         revision = str(self._committer.head.config.revision)
@@ -134,15 +138,13 @@ class Api:
         return Response(200, {"results": results}, _warnings(outcome))
 
     def _commit(self, request: Request, writes: list[Write]) -> Outcome:
-        batch = Batch(self._committer.head.config, self._reads)
-        for write in writes:
-            batch.add(write)
-        if _dry(request):
-            return self._committer.commit(batch.requests, _who(request), dry_run=True)
-        effect = self._switch.effect(batch.requests, request.user)
-        outcome = self._committer.commit(batch.requests, _who(request), effect=effect)
-        self._switch.settle(outcome.head.config, batch.requests, outcome.old, request.user)
-        for change in outcome.changes:
+        outcome = self._committer.commit(
+            lambda head: requests_of(writes, head, self._reads),
+            _who(request),
+            effect=self._switch.effect(request.user),
+            dry_run=_dry(request),
+        )
+        for change in () if _dry(request) else outcome.changes:
             verb = "deleted" if change.body is None else "wrote"
             log.info(
                 "%s %s %s %s (revision %d)", request.user, verb, change.type, change.uuid, outcome.head.config.revision

@@ -7,14 +7,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from avish.compile.compiler import Compiler, needed_ids
 from avish.config.config import Change, Config
 from avish.config.store import Ids, Store, Who
-from avish.config.transaction import Delete, Prepared, Put, prepare
+from avish.config.transaction import Prepared, Request, prepare
 from avish.controller.engines import Engine
 from avish.controller.words import plan_text
-from avish.errors import ApplyError, Issue, ValidationError
+from avish.errors import ApplyError, AvishError, Issue, ValidationError
 from avish.schema.model import Schema
 from dataplane.diff import Plan, diff, reverse
 from dataplane.errors import RefusedError, UnreachableError
@@ -23,8 +24,8 @@ from dataplane.model import SeState
 log = logging.getLogger(__name__)
 
 Plans = dict[str, Plan]
-Effect = Callable[[Config], Callable[[], None]]
-"""What has to succeed before a change is kept, given the candidate; it returns how to undo it."""
+Ask = Callable[[Config], Iterable[Request]]
+"""From the head to the requests. Called while nobody else commits: what it reads is what the requests change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,19 @@ class Outcome:
     kernel: Mapping[str, list[str]] = field(default_factory=dict)
 
 
+class Effect(Protocol):
+    """What goes along with a change beside the engines and the store; called while nobody else commits."""
+
+    def begin(self, prepared: Prepared) -> None:
+        """Before the change is kept; what is raised refuses it."""
+
+    def undo(self) -> None:
+        """The change was refused: take back what ``begin`` did, as far as it came."""
+
+    def settle(self, outcome: Outcome) -> None:
+        """The change is kept."""
+
+
 class Committer:
     """Holds the head; one commit at a time, readers never wait."""
 
@@ -75,9 +89,7 @@ class Committer:
         """The committed state; a value that never changes."""
         return self._head
 
-    def commit(
-        self, requests: Iterable[Put | Delete], who: Who, *, effect: Effect | None = None, dry_run: bool = False
-    ) -> Outcome:
+    def commit(self, ask: Ask, who: Who, *, effect: Effect | None = None, dry_run: bool = False) -> Outcome:
         """Carry out the requests together, or refuse them all; ``dry_run``: everything but the writes.
 
         Raises ValidationError, ConflictError, or ApplyError when an engine's kernel or the store refuses; then the old
@@ -85,21 +97,33 @@ class Committer:
         """
         with self._lock:
             old = self._head
-            prepared = self._prepare(old, requests)
+            prepared = self._prepare(old, ask)
             target = self._target(old, prepared)
-            plans = self._plans(target)
+            held = self._held()
+            plans = _plans(held, target)
             outcome = _outcome(old, target, prepared, plans)
             self._check(plans)
             if dry_run:
                 return outcome
-            undo = effect(prepared.config) if effect else _nothing
-            if prepared.changes:
-                try:
+            try:
+                if effect:
+                    effect.begin(prepared)
+                if prepared.changes:
                     self._carry_out(prepared, target, plans, who)
-                except BaseException:
-                    undo()
-                    raise
+                    self._move(target, held, plans)
+            except BaseException:
+                if effect:
+                    effect.undo()
+                raise
+            if effect:
+                effect.settle(outcome)
             return replace(outcome, warnings=(*outcome.warnings, *self._left_behind(old, target)))
+
+    def confirm(self, engine: Engine) -> None:
+        """UnreachableError unless the agent of an engine in step holds what we think."""
+        if engine.keeper.revision() != engine.revision:
+            with self._lock:  # a commit may have been under way: ask again when it is not
+                engine.confirm()
 
     def _left_behind(self, old: Head, target: Head) -> Iterator[Issue]:
         """The engines that a change concerns but did not reach."""
@@ -109,18 +133,22 @@ class Committer:
                 yield Issue(f"service engine {engine.name}", text, "warning")
 
     def bring_up(self, engine: Engine) -> list[str]:
-        """Make an engine hold what the head asks of it; says in words what was changed."""
-        with self._lock:
-            desired = self._head.state(engine.name)
-            said = engine.driver.sync(desired, self._head.config.revision)
-            engine.in_step(desired, self._head.config.revision)
-            return said
+        """Make an engine hold what the head asks of it; says in words what was changed. Commits go on meanwhile."""
+        said: list[str] = []
+        while True:
+            head = self._head
+            desired, revision = head.state(engine.name), head.config.revision
+            said += engine.driver.sync(desired, revision)
+            with self._lock:
+                if self._head.state(engine.name) == desired:
+                    engine.in_step(desired, revision)
+                    return said
 
     # --- the steps
 
-    def _prepare(self, old: Head, requests: Iterable[Put | Delete]) -> Prepared:
+    def _prepare(self, old: Head, ask: Ask) -> Prepared:
         now_us = int(self._clock() * 1_000_000)
-        prepared = prepare(self._schema, old.config, list(requests), now_us, self._store.last_change)
+        prepared = prepare(self._schema, old.config, ask(old.config), now_us, self._store.last_change)
         if prepared.errors:
             raise ValidationError(prepared.errors, status=prepared.status)
         return prepared
@@ -128,17 +156,13 @@ class Committer:
     def _target(self, old: Head, prepared: Prepared) -> Head:
         if not prepared.changes:
             return old
-        ids = old.ids.with_keys(needed_ids(prepared.config, prepared.changes))
+        ids = old.ids.with_keys(needed_ids(prepared.changes))
         return Head(prepared.config, ids, self._compiler.compile(prepared.config, ids))
 
-    def _plans(self, target: Head) -> Plans:
-        """What to change on the engines that are in step; the others follow when they answer again."""
-        plans = {
-            engine.name: diff(engine.applied, target.state(engine.name))
-            for engine in self._engines.values()
-            if engine.applied is not None
-        }
-        return {name: plan for name, plan in plans.items() if plan}
+    def _held(self) -> dict[str, SeState]:
+        """What the engines hold that are in step; each is looked at once, for it may be lost at any moment."""
+        held = {name: engine.applied for name, engine in self._engines.items()}
+        return {name: state for name, state in held.items() if state is not None}
 
     def _check(self, plans: Plans) -> None:
         refusals = self._on_engines(plans, _check_engine)
@@ -150,18 +174,31 @@ class Committer:
         self._store.journal(revision, prepared.changes, target.ids, who, self._clock())
         try:
             self._apply(plans, target)
+            self._keep(plans, revision)
         except BaseException:
-            self._store.drop(revision)
+            self._drop(revision)
             raise
+
+    def _keep(self, plans: Plans, revision: int) -> None:
         try:
             self._store.commit(revision)
         except BaseException:
             for name in plans:
                 self._engines[name].lost("a change was applied that could not be kept; the old state is put back")
             raise
+
+    def _drop(self, revision: int) -> None:
+        """What cannot be dropped now, the next journal overwrites: the refusal that led here is what matters."""
+        try:
+            self._store.drop(revision)
+        except AvishError as error:
+            log.warning("the refused revision %d stays in the store until the next save: %s", revision, error)
+
+    def _move(self, target: Head, held: Mapping[str, SeState], plans: Plans) -> None:
         self._head = target
-        for engine in self._engines.values():
-            engine.moved(target.state(engine.name), revision if engine.name in plans else engine.revision)
+        for name, before in held.items():
+            engine = self._engines[name]
+            engine.moved(before, target.state(name), target.config.revision if name in plans else engine.revision)
 
     def _apply(self, plans: Plans, target: Head) -> None:
         revision = target.config.revision
@@ -180,7 +217,10 @@ class Committer:
         raise ApplyError(_refusal_text(refusals, "the old state is back"))
 
     def _on_engines(self, plans: Plans, act: Callable[[Engine, Plan], None]) -> dict[str, RefusedError]:
-        """Do it on all engines at once; gives the refusals, marks (and leaves out of ``plans``) those not answering."""
+        """Do it on all engines at once; gives the refusals, marks (and leaves out of ``plans``) those not answering.
+
+        An engine on which anything else goes wrong refuses, and is marked: nobody knows what it holds.
+        """
 
         def one(name: str) -> RefusedError | None:
             try:
@@ -189,6 +229,10 @@ class Committer:
                 return error
             except UnreachableError as error:
                 self._engines[name].lost(str(error))
+            except Exception as error:  # a bug of one engine must not leave the others with half a change
+                log.exception("service engine %s: the change failed", name)
+                self._engines[name].lost("an internal error, see the log of the controller")
+                return RefusedError(f"internal error ({error!r}), see the log of the controller")
             return None
 
         names = list(plans)
@@ -210,15 +254,15 @@ def _outcome(old: Head, target: Head, prepared: Prepared, plans: Plans) -> Outco
     )
 
 
+def _plans(held: Mapping[str, SeState], target: Head) -> Plans:
+    """What to change on the engines that are in step; the others follow when they answer again."""
+    plans = {name: diff(state, target.state(name)) for name, state in held.items()}
+    return {name: plan for name, plan in plans.items() if plan}
+
+
 def _check_engine(engine: Engine, plan: Plan) -> None:
-    """A frozen agent is found out by a question answered at once, not by waiting for a change that it never makes."""
-    if engine.keeper.revision() != engine.revision:
-        raise UnreachableError("its agent was started again")
+    engine.confirm()
     engine.driver.check(plan)
-
-
-def _nothing() -> None:
-    """Undoes an effect that there was not."""
 
 
 def _refusal_text(refusals: Mapping[str, RefusedError], aftermath: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from avish.config.config import Body, Config
 from avish.config.normalise import normalise
-from avish.config.transaction import Delete, Put
+from avish.config.transaction import Prepared
 from avish.controller.captures import CaptureJob, Captures
+from avish.controller.commit import Outcome
 from avish.errors import ValidationError
 from avish.schema.model import ObjectType
 
@@ -63,25 +64,9 @@ class CaptureSwitch:
     def __init__(self, captures: Captures) -> None:
         self._captures = captures
 
-    def effect(self, requests: Iterable[Put | Delete], user: str) -> Callable[[Config], Callable[[], None]] | None:
-        """What to do before the requests are kept: start the captures they ask for. None: nothing."""
-        uuids = [one.uuid for one in requests if isinstance(one, Put) and one.type == KIND and one.uuid]
-        if not uuids:
-            return None
-
-        def start(config: Config) -> Callable[[], None]:
-            bodies = [config.get(KIND, uuid) for uuid in uuids]
-            started = [body["name"] for body in bodies if body and flagged(body) and self._start(body, user)]
-            return lambda: self._stop_all(started, "the change was refused")
-
-        return start
-
-    def settle(self, config: Config, requests: Iterable[Put | Delete], old: Config, user: str) -> None:
-        """After the requests were kept: stop the captures whose flag is gone."""
-        for one in requests:
-            if one.type == KIND and one.uuid and not flagged(config.get(KIND, one.uuid)):
-                body = config.get(KIND, one.uuid) or old.get(KIND, one.uuid)
-                self._stop_all([body["name"]] if body else [], f"stopped by {user}")
+    def effect(self, user: str) -> CaptureEffect:
+        """What one change of ``user`` does to the captures."""
+        return CaptureEffect(self._captures, user)
 
     def status(self, body: Body) -> dict[str, Any] | None:
         """State of the capture: "running", or "armed" when the flag is set and none runs; None when neither."""
@@ -102,23 +87,47 @@ class CaptureSwitch:
             )
         return job.subscribe()
 
-    def _start(self, body: Body, user: str) -> bool:
-        running = self._captures.job(body["name"])
+
+class CaptureEffect:
+    """The Effect of one commit: captures start before it is kept, and those whose flag is gone end after it."""
+
+    def __init__(self, captures: Captures, user: str) -> None:
+        self._captures = captures
+        self._user = user
+        self._started: list[str] = []
+
+    def begin(self, prepared: Prepared) -> None:
+        """Start what is asked for and does not run, also when the objects were saved as they are."""
+        for kind, uuid in prepared.written:
+            body = prepared.config.get(kind, uuid) if kind == KIND else None
+            if body is not None and flagged(body):
+                self._start(body)
+
+    def undo(self) -> None:
+        """End what ``begin`` started."""
+        for name in self._started:
+            self._captures.stop(name, "the change was refused")
+
+    def settle(self, outcome: Outcome) -> None:
+        """End the captures whose flag, or whose engine, is gone."""
+        for change in outcome.changes:
+            body = change.body or outcome.old.get(change.type, change.uuid)
+            if change.type == KIND and body is not None and not flagged(change.body):
+                self._captures.stop(body["name"], f"stopped by {self._user}")
+
+    def _start(self, body: Body) -> None:
+        name, given = body["name"], body.get("capture_params") or {}
+        running = self._captures.job(name)
         if running is not None and running.state == "running":
-            return False
-        given = body.get("capture_params") or {}
+            return
         self._captures.start(
-            body["name"],
-            user=user,
+            name,
+            user=self._user,
             num_pkts=given.get("num_pkts"),
             pkt_size=given.get("pkt_size"),
             duration_min=given.get("duration"),
         )
-        return True
-
-    def _stop_all(self, names: Iterable[str], reason: str) -> None:
-        for name in names:
-            self._captures.stop(name, reason)
+        self._started.append(name)
 
 
 def _figures(job: CaptureJob) -> dict[str, Any]:

@@ -30,7 +30,10 @@ class Keeper(Protocol):
 
 
 class Engine:
-    """One service engine. ``applied``: what its kernel holds for us, None while that is not known (out of sync)."""
+    """One service engine. ``applied``: what its kernel holds for us, None while that is not known (out of sync).
+
+    Any thread may say that it was lost; only one that holds the commit lock may say that it is in step or moved.
+    """
 
     def __init__(self, name: str, driver: Driver, keeper: Keeper, clock: Callable[[], float]) -> None:
         self.name = name
@@ -43,6 +46,7 @@ class Engine:
         self.wake = threading.Event()
         self.synced = threading.Event()
         self._clock = clock
+        self._lock = threading.Lock()
 
     @property
     def status(self) -> Literal["connected", "out_of_sync"]:
@@ -51,29 +55,46 @@ class Engine:
 
     def in_step(self, state: SeState, revision: int) -> None:
         """The engine was brought to ``state``."""
-        if self.applied is None:
-            self.since, self.reason = self._clock(), ""
-        self.applied, self.revision = state, revision
-        self.synced.set()
-
-    def moved(self, state: SeState, revision: int) -> None:
-        """The engine went on to ``state`` by a plan of ``revision``, unless it was lost meanwhile."""
-        if self.applied is not None:
+        with self._lock:
+            if self.applied is None:
+                self.since, self.reason = self._clock(), ""
             self.applied, self.revision = state, revision
+            self.synced.set()
+
+    def moved(self, before: SeState, state: SeState, revision: int) -> None:
+        """The engine went on from ``before`` to ``state`` by a plan of ``revision``, unless it was lost meanwhile."""
+        with self._lock:
+            if self.applied is before:
+                self.applied, self.revision = state, revision
 
     def lost(self, reason: str) -> None:
         """The engine does not answer, or holds something else than we thought."""
-        if self.applied is not None:
-            self.since = self._clock()
-        if reason != self.reason:
-            log.warning("service engine %s is out of sync: %s", self.name, reason)
-        self.applied, self.reason = None, reason
-        self.synced.clear()
-        self.wake.set()
+        with self._lock:
+            if self.applied is not None:
+                self.since = self._clock()
+            if reason != self.reason:
+                log.warning("service engine %s is out of sync: %s", self.name, reason)
+            self.applied, self.reason = None, reason
+            self.synced.clear()
+            self.wake.set()
+
+    def confirm(self) -> None:
+        """Ask the agent what it holds; UnreachableError when it does not answer, or holds another revision than ours.
+
+        A frozen agent is found out by this question, answered at once, not by waiting for a change it never makes.
+        """
+        held = self.keeper.revision()
+        if held is None:
+            raise UnreachableError("its agent was started again")
+        if held != self.revision:
+            raise UnreachableError(f"its agent holds revision {held}, not {self.revision}")
 
 
 class Syncer(Protocol):
     """What the worker asks of the committer."""
+
+    def confirm(self, engine: Engine) -> None:
+        """UnreachableError unless the agent of an engine in step holds what we think."""
 
     def bring_up(self, engine: Engine) -> list[str]:
         """Make the engine hold what the head asks of it."""
@@ -129,8 +150,7 @@ class Worker:
     def _look(self) -> None:
         engine = self._engine
         if engine.applied is not None:
-            if engine.keeper.revision() is None:
-                raise UnreachableError("its agent was started again")
+            self._syncer.confirm(engine)
             return
         engine.keeper.ensure()
         self._met(engine)

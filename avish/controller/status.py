@@ -69,11 +69,12 @@ class Status:
         engines = {name: self._drift(engine) for name, engine in self._engines.items()}
         return {"consistent": not store and not any(engines.values()), "store": store, "engines": engines}
 
-    @staticmethod
-    def _drift(engine: Engine) -> list[str]:
+    def _drift(self, engine: Engine) -> list[str]:
+        """The agent compares the kernel with what it holds itself: that this is ours has to be asked first."""
         if engine.applied is None:
             return [f"out of sync: {engine.reason}"]
         try:
+            self._committer.confirm(engine)
             return engine.driver.drift()
         except DataplaneError as error:
-            return [f"does not answer: {error}"]
+            return [f"out of sync: {error}"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from avish.config.config import Body, Config
 from avish.config.normalise import new_uuid
-from avish.config.transaction import Delete, Put
+from avish.config.transaction import Delete, Put, Request
 from avish.controller import debug
 from avish.controller.bodies import patched
 from avish.controller.reads import Reads
@@ -34,18 +34,26 @@ class Write:
     slug: str = ""
 
 
+def requests_of(writes: Iterable[Write], head: Config, reads: Reads) -> list[Request]:
+    """The writes as requests to change ``head``. ValidationError when one cannot be meant."""
+    batch = _Batch(head, reads)
+    for write in writes:
+        batch.add(write)
+    return batch.requests
+
+
 @dataclass
-class Batch:
+class _Batch:
     """Writes turned into requests; each sees the names and bodies of those before it."""
 
     config: Config
     reads: Reads
-    requests: list[Put | Delete] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
     _bodies: dict[str, Body] = field(default_factory=dict)
 
     def add(self, write: Write) -> None:
-        """Append one write. ValidationError when it cannot be meant."""
+        """Append one write."""
         if write.method == "POST":
             self._put(write, self._fresh_uuid(write), _object(write), new=True)
             return
@@ -92,8 +100,6 @@ class Batch:
             return new_uuid(kind.name)
         if not SLUG.fullmatch(write.slug) or not write.slug.startswith(f"{kind.name}-"):
             raise ValidationError(f"Slug: {write.slug!r} is no uuid of a {kind.name}: {kind.name}-<letters and digits>")
-        if self.config.get(kind.name, write.slug) is not None:
-            raise ValidationError(f"there is a {kind.name} with uuid {write.slug} already", status=409)
         return write.slug
 
     def _lent_uuid(self, kind: ObjectType, name: str) -> str:
@@ -139,9 +145,16 @@ def parse_transaction(body: Any, reads: Reads) -> list[Write]:
     return [_parse(entry, f"requests[{number}]", reads) for number, entry in enumerate(entries, 1)]
 
 
+def _split(path: str) -> SplitResult:
+    try:
+        return urlsplit(path)
+    except ValueError:  # brackets where a host would stand: no path of ours
+        return urlsplit("")
+
+
 def _parse(entry: Mapping[str, Any], place: str, reads: Reads) -> Write:
     method, path = str(entry.get("method", "")).upper(), str(entry.get("path", ""))
-    url = urlsplit(path)
+    url = _split(path)
     parts = [part for part in url.path.split("/") if part]
     if method not in METHODS or len(parts) not in (2, 3) or parts[0] != "api":
         raise ValidationError(

@@ -8,8 +8,9 @@ from time import gmtime, strftime
 from typing import Any
 
 from avish.config.config import Body
+from avish.config.ids import rule_key
 from avish.operate.view import View, envelope
-from dataplane.model import NAT_MARK, Row
+from dataplane.model import NAT_MARK, Row, nat_counters
 
 VRF = "global"
 ALL_BITS = 0xFFFFFFFF
@@ -54,8 +55,7 @@ def oper_status(view: View, body: Body) -> dict[str, Any]:
 def vshash(view: View, body: Body) -> dict[str, Any]:
     """The ports the kernel takes for virtual services, for each interface, as far as the VIP is on this engine."""
     seen = view.engine(body)
-    present = {row["ip"] for row in seen.addresses()}
-    rows = [row for row in seen.listeners() if row["ip"] in present]
+    rows = [row for row in seen.listeners() if row["ip"] in seen.present]
     vnics = [interface.index for interface in seen.driver.interfaces() if interface.up] if rows else []
     return envelope(body) | {"vshashone": [_vshash_row(view, row, vnic) for row in rows for vnic in vnics]}
 
@@ -87,8 +87,8 @@ def natpolicystat(view: View, body: Body) -> dict[str, Any]:
 
 def _rule_stats(view: View, policy: Body, counters: dict[str, tuple[int, int]]) -> Iterator[dict[str, Any]]:
     for rule in sorted(policy.get("rules", []), key=lambda rule: rule["index"]):
-        number = view.ids.get("nat_rule", f"{policy['uuid']}/{rule['index']}")
-        evaluated, hits = counters.get(f"nat_{number}_evaluated"), counters.get(f"nat_{number}_hits")
+        number = view.ids.get("nat_rule", rule_key(policy["uuid"], rule["index"]))
+        evaluated, hits = (counters.get(name) for name in nat_counters(number or 0))
         if evaluated is None or hits is None:
             continue  # not in the kernel
         yield {
@@ -109,8 +109,7 @@ def nat_flows(view: View, body: Body) -> dict[str, Any]:
 def route_flows(view: View, body: Body) -> dict[str, Any]:
     """Connections that are merely routed: no service, no NAT rule, not the engine's own."""
     seen = view.engine(body)
-    own = {row["ip"] for row in seen.addresses()}
-    rows = [row for row in seen.driver.flows(0, ALL_BITS) if _routed(row, own)]
+    rows = [row for row in seen.driver.flows(0, ALL_BITS) if _routed(row, seen.present)]
     return envelope(body) | {"routeflow": [_flow(row) for row in rows]}
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from avish.config.config import Body, Config
 from avish.config.ids import Ids
 from avish.errors import UnavailableError
 from dataplane.driver import Driver
-from dataplane.errors import UnreachableError
+from dataplane.errors import DataplaneError
 from dataplane.model import Row, SeState
 
 EMPTY = SeState()
+Held = tuple[str, str, int, int]
+"""Address, protocol, first and last port."""
 
 
 @dataclass
@@ -30,20 +33,41 @@ class Seen:
     reason: str
     since: float
     desired: SeState = EMPTY
-    _listeners: list[Row] | None = None
-    _addresses: list[Row] | None = None
+    _rows: dict[str, list[Row]] = field(default_factory=dict)
+    _failure: DataplaneError | None = None
 
     def listeners(self) -> list[Row]:
         """The driver's listeners."""
-        if self._listeners is None:
-            self._listeners = self.driver.listeners()
-        return self._listeners
+        return self._read("listeners", self.driver.listeners)
 
     def addresses(self) -> list[Row]:
         """The driver's addresses."""
-        if self._addresses is None:
-            self._addresses = self.driver.addresses()
-        return self._addresses
+        return self._read("addresses", self.driver.addresses)
+
+    def _read(self, what: str, ask: Callable[[], list[Row]]) -> list[Row]:
+        """An engine that failed once is not asked again: each further wait would be as long."""
+        if self._failure is not None:
+            raise self._failure
+        if what not in self._rows:
+            try:
+                self._rows[what] = ask()
+            except DataplaneError as error:
+                self._failure = error
+                raise
+        return self._rows[what]
+
+    @cached_property
+    def held(self) -> dict[int, set[Held]]:
+        """The ports in the kernel by number of the service."""
+        held: dict[int, set[Held]] = {}
+        for row in self.listeners():
+            held.setdefault(row["service"], set()).add((row["ip"], row["protocol"], row["first"], row["last"]))
+        return held
+
+    @cached_property
+    def present(self) -> set[str]:
+        """Every address the engine has."""
+        return {row["ip"] for row in self.addresses()}
 
     def own_addresses(self) -> set[str]:
         """Those put there by us."""
@@ -53,7 +77,7 @@ class Seen:
         """Why nothing can be read from the engine; "" when it answers."""
         try:
             self.addresses()
-        except UnreachableError as error:
+        except DataplaneError as error:
             return self.reason or str(error)
         return ""
 

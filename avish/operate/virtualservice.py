@@ -7,7 +7,7 @@ from typing import Any
 from avish.config.config import Body
 from avish.operate.serviceengine import oper_status as engine_status
 from avish.operate.view import Seen, View
-from dataplane.errors import UnreachableError
+from dataplane.errors import DataplaneError
 from dataplane.model import Service
 
 Status = dict[str, Any]
@@ -54,7 +54,7 @@ def _on_engine(view: View, body: Body, active: Seen) -> Status:
         return _down("nothing is forwarded: it needs an enabled VIP, a port and a pool")
     try:
         faults = _faults(active, service)
-    except UnreachableError as error:
+    except DataplaneError as error:
         return _down(f"service engine {active.name}: {error}")
     return _down(*faults) if faults else UP
 
@@ -66,18 +66,13 @@ def _service(view: View, body: Body, engine: Seen) -> Service | None:
 
 def _faults(engine: Seen, service: Service) -> list[str]:
     """What the kernel lacks of a service, in words."""
-    held = {
-        (row["ip"], row["protocol"], row["first"], row["last"])
-        for row in engine.listeners()
-        if row["service"] == service.id
-    }
-    present = {row["ip"] for row in engine.addresses()}
+    held = engine.held.get(service.id, set())
     faults = [
         f"port {one.first} of {one.ip} is not in the kernel of {engine.name}"
         for one in service.listeners
         if (one.ip, one.protocol, one.first, one.last) not in held
     ]
-    missing = sorted({one.ip for one in service.listeners} - present)
+    missing = sorted({one.ip for one in service.listeners} - engine.present)
     faults += [f"address {ip} is not on {engine.name}" for ip in missing]
     return faults if service.slots else [*faults, "no enabled server in the pool"]
 

@@ -23,13 +23,14 @@ from avish.controller.commit import Committer
 from avish.controller.engines import Engine, Worker
 from avish.controller.registration import Member, registration
 from avish.controller.status import Status
-from avish.errors import AvishError
+from avish.errors import AvishError, UnavailableError
 from avish.operate.marks import describe
 from avish.schema.load import schema
 from avish.server.agents import agent_of
 from avish.server.home import EngineSpec, Home, socket_group
 from avish.server.http import Front
 from avish.server.sockets import listen
+from dataplane.driver import Driver
 from dataplane.errors import DataplaneError
 from dataplane.remote import RemoteDriver
 
@@ -77,7 +78,7 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
     engines = {spec.name: make_engine(home, spec) for spec in specs}
     committer = Committer(grammar, store, engines, time.time)
     groups = {spec.name: spec.group for spec in specs}
-    captures = Captures(home.captures, lambda name: engines[name].driver, _describer(committer), time.time)
+    captures = Captures(home.captures, _drivers(engines), _describer(committer), time.time)
     status = Status({"home": str(home.path), "pid": os.getpid()}, committer, engines, store, captures)
     api = Api(grammar, committer, engines, captures, status)
     register(committer, _observe_all(engines, groups))
@@ -89,15 +90,23 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
     return Controller(api, committer, engines, workers, captures, store)
 
 
+def _drivers(engines: Mapping[str, Engine]) -> Callable[[str], Driver]:
+    def driver(name: str) -> Driver:
+        if name not in engines:
+            raise UnavailableError(f"no service engine of the topology is called {name}: there is nothing to capture")
+        return engines[name].driver
+
+    return driver
+
+
 def _describer(committer: Committer) -> Callable[[int], Mapping[str, str]]:
     return lambda mark: describe(committer.head.config, committer.head.ids, mark)
 
 
 def register(committer: Committer, members: list[Member]) -> None:
     """Write the engines down as found. What contradicts that is the operator's to resolve: it is logged."""
-    requests = registration(committer.head.config, members)
     try:
-        committer.commit(requests, SYSTEM_WHO)
+        committer.commit(lambda head: registration(head, members), SYSTEM_WHO)
     except AvishError as error:
         log.warning("the service engines cannot be written down as found: %s", error)
 

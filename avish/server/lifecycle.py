@@ -15,7 +15,6 @@ from avish.server.agents import AgentProcess, agent_of, end_process
 from avish.server.home import EngineSpec, Home, private_log
 from dataplane import lab
 from dataplane.errors import DataplaneError, UnreachableError
-from dataplane.model import SeState
 from dataplane.processes import last_line
 from dataplane.remote import RemoteDriver
 from dataplane.topology import MAIN_VRF, Topology, engine_namespaces, load
@@ -141,7 +140,7 @@ def _stop_engine(home: Home, spec: EngineSpec) -> list[str]:
 def _clean(agent: AgentProcess) -> list[str]:
     try:
         agent.ensure()
-        RemoteDriver(agent.path).sync(SeState(), 0)
+        RemoteDriver(agent.path).leave()
     except DataplaneError as error:
         return [f"service engine {agent.engine}: its kernel could not be cleaned: {error}"]
     return []

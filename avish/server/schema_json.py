@@ -23,7 +23,7 @@ def _object(kind: ObjectType) -> dict[str, Any]:
         "class": kind.title,
         "scope": kind.scope,
         "help": kind.help,
-        "fields": _fields(kind, ()),
+        "fields": _fields(kind, (), acts=True),
     }
 
 
@@ -40,14 +40,17 @@ def _generated(kind: ObjectType) -> list[dict[str, str]]:
     return commands
 
 
-def _fields(message: Message, above: tuple[int, ...]) -> dict[str, Any]:
-    """The fields of a message; one that holds itself is not opened again."""
+def _fields(message: Message, above: tuple[int, ...], *, acts: bool) -> dict[str, Any]:
+    """The fields of a message; one that holds itself is not opened again.
+
+    ``acts``: the message is acted on; a shared one may be kept only in one place and acted on in another.
+    """
     if id(message) in above:
         return {}
-    return {field.name: _field(field, (*above, id(message))) for field in message.fields.values()}
+    return {field.name: _field(field, (*above, id(message)), acts=acts) for field in message.fields.values()}
 
 
-def _field(field: Field, above: tuple[int, ...]) -> dict[str, Any]:
+def _field(field: Field, above: tuple[int, ...], *, acts: bool) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "list": field.list,
         "required": field.required,
@@ -59,9 +62,10 @@ def _field(field: Field, above: tuple[int, ...]) -> dict[str, Any]:
     kept = {name: value for name, value in facts.items() if value}
     if field.default is not None:
         kept["default"] = field.default
-    about = {"help": field.help, "applied": field.applied}
+    acts = acts and field.applied == "dataplane"
+    about = {"help": field.help, "applied": "dataplane" if acts else "stored"}
     if field.message is not None:
-        return {"type": "message", **kept, **about, "fields": _fields(field.message, above)}
+        return {"type": "message", **kept, **about, "fields": _fields(field.message, above, acts=acts)}
     return {"type": field.leaf.name, **_leaf(field.leaf), **kept, **about}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rig import Rig
 
 from avish.compile.compiler import Compiler, needed_ids
 from avish.config.config import Config
@@ -40,7 +41,7 @@ class World:
     def keep(self, prepared):
         assert not prepared.errors, prepared.errors
         self.config = prepared.config
-        self.ids = self.ids.with_keys(needed_ids(prepared.config, prepared.changes))
+        self.ids = self.ids.with_keys(needed_ids(prepared.changes))
         return prepared
 
     def put(self, kind, **fields):
@@ -96,3 +97,18 @@ def ftp(world):
     world.two_engines()
     world.load("active-ftp.yaml")
     return world
+
+
+@pytest.fixture
+def rig(tmp_path):
+    """A controller with two engines in memory, nothing configured."""
+    rig = Rig(tmp_path)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def ftp_rig(rig):
+    """The founding configuration on that controller."""
+    rig.load("active-ftp.yaml")
+    return rig

@@ -41,13 +41,13 @@ class Keeper:
 
 
 class Rig:
-    """``drivers`` by engine name; ``call`` sends a request as admin."""
+    """``drivers`` by engine name, new ones unless given; ``call`` sends a request as admin."""
 
-    def __init__(self, path, names=("se1", "se2")):
+    def __init__(self, path, names=("se1", "se2"), drivers=None):
         self.home = Home(path)
         self.home.prepare()
         self.names = names
-        self.drivers = {name: FakeDriver(ports(n)) for n, name in enumerate(names, 1)}
+        self.drivers = drivers or {name: FakeDriver(ports(n)) for n, name in enumerate(names, 1)}
         self.clock = 1_700_000_000.0
         self.controller = None
         self.start()

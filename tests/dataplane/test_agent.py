@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -37,7 +38,7 @@ class Scarce:
 
 @pytest.fixture
 def agent():
-    return Agent(SimpleNamespace(revision=None), "host")
+    return Agent(SimpleNamespace(revision=None), "host", Path("none"))
 
 
 def test_a_connection_that_cannot_be_taken_does_not_end_the_agent(agent, tmp_path, monkeypatch, caplog):

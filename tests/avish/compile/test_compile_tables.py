@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from avish.compile.compiler import Compiler, compile_config, needed_ids
+from avish.compile.compiler import Compiler, needed_ids
 from avish.config.config import Change
 from avish.config.transaction import Delete, Put
 from dataplane.diff import diff
@@ -161,9 +161,9 @@ def test_ids_that_are_needed(ftp):
     policy = ftp.config.named("natpolicy", "ftp-nat")
     kinds = ("serviceengine", "virtualservice", "natpolicy", "pool")
     changes = [Change(kind, body["uuid"], body) for kind in kinds for body in ftp.config.all(kind)]
-    names = [(kind, key.partition("-")[0]) for kind, key in needed_ids(ftp.config, changes)]
+    names = [(kind, key.partition("-")[0]) for kind, key in needed_ids(changes)]
     assert names == [("engine", "serviceengine")] * 2 + [("service", "virtualservice"), ("nat_rule", "natpolicy")]
-    assert needed_ids(ftp.config, [Change("natpolicy", policy["uuid"], None)]) == []
+    assert needed_ids([Change("natpolicy", policy["uuid"], None)]) == []
 
 
 def test_what_did_not_change_is_the_same_object(ftp):
@@ -218,8 +218,8 @@ def test_step_by_step_equals_at_once(ftp, steps):
             prepared = ftp.prepare(*([request] if request else []))
         if prepared.errors:
             continue
-        more = ids.with_keys(needed_ids(prepared.config, prepared.changes))
-        assert compiler.compile(prepared.config, more) == compile_config(prepared.config, more)
+        more = ids.with_keys(needed_ids(prepared.changes))
+        assert compiler.compile(prepared.config, more) == Compiler().compile(prepared.config, more)
         if kept:
             config, ids = prepared.config, more
-    assert compiler.compile(config, ids) == compile_config(config, ids)
+    assert compiler.compile(config, ids) == Compiler().compile(config, ids)

@@ -157,3 +157,16 @@ def test_killed_between_journal_and_head(path):
     again = SqliteStore(path)
     assert (again.load().revision, again.load().all("pool"), again.check()) == (1, [], [])
     again.close()
+
+
+def test_a_journal_that_nobody_dropped_is_overwritten(store, path):
+    save(store, 2, pool(description="old"))
+    ids = store.ids().with_keys([("service", "a")])
+    store.journal(3, [Change("pool", "pool-1", None), pool("pool-2")], ids, ANNA, 5.0)
+    save(store, 3, pool(description="new"), ids=ids)
+    store.close()
+    again = SqliteStore(path)
+    assert [(body["name"], body["description"]) for body in again.load().all("pool")] == [("pool-1", "new")]
+    assert again.ids().get("service", "a") == 1
+    assert again.check() == []
+    again.close()

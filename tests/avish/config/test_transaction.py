@@ -108,3 +108,20 @@ def test_errors_keep_the_head_usable(world):
     assert world.prepare(Put("pool", None, {"name": "p", "servers": [{}]})).errors
     assert world.config is before
     assert before.uuid_of("pool", "p") is None
+
+
+def test_a_new_object_does_not_overwrite_one(world):
+    pool = world.put("pool", name="p")
+    with pytest.raises(ValidationError, match=r"there is a pool with uuid pool-\S+ already") as refused:
+        world.prepare(Put("pool", pool["uuid"], {"name": "q"}, new=True))
+    assert refused.value.http_status == 409
+
+
+def test_an_incomplete_body_is_refused_and_found_by_later_requests(world):
+    world.put("vsvip", name="v", vip=[{"ip_address": "10.0.0.5"}])
+    body = {"name": "vs", "services": [{}], "vsvip_ref": "v"}
+    first = Put("virtualservice", "virtualservice-1", body, new=True)
+    texts = [str(issue) for issue in world.prepare(first).errors]
+    assert "virtualservice vs services[1].port" in texts[0]
+    again = world.prepare(first, Put("virtualservice", "virtualservice-1", body))
+    assert [str(issue) for issue in again.errors] == texts * 2

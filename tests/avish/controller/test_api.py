@@ -4,6 +4,10 @@ import json
 
 import pytest
 
+from avish.config.checks import CHECKS
+from avish.errors import SchemaError
+from dataplane.errors import RefusedError
+
 
 def test_a_fresh_controller_shows_its_engines_in_the_order_of_the_topology(rig):
     engines = rig.get("/api/serviceengine")["results"]
@@ -28,11 +32,11 @@ def test_post_get_put_delete(rig):
     assert rig.call("GET", f"/api/pool/{body['uuid']}").status == 404
 
 
-def test_the_same_again_makes_no_revision(ftp):
-    revision = ftp.head.config.revision
-    answer = ftp.change("pool", "ftp-pool")
+def test_the_same_again_makes_no_revision(ftp_rig):
+    revision = ftp_rig.head.config.revision
+    answer = ftp_rig.change("pool", "ftp-pool")
     assert answer.status == 200
-    assert ftp.head.config.revision == revision
+    assert ftp_rig.head.config.revision == revision
     assert answer.headers["X-Avish-Revision"] == str(revision)
 
 
@@ -48,9 +52,9 @@ def test_the_same_again_makes_no_revision(ftp):
         "p",
     ],
 )
-def test_references_in_every_form(ftp, form):
-    uuid = ftp.post("pool", name="p")["uuid"]
-    answer = ftp.change("virtualservice", "ftp-vs", pool_ref=form.format(uuid=uuid))
+def test_references_in_every_form(ftp_rig, form):
+    uuid = ftp_rig.post("pool", name="p")["uuid"]
+    answer = ftp_rig.change("virtualservice", "ftp-vs", pool_ref=form.format(uuid=uuid))
     assert answer.status == 200, answer.body
     assert answer.body["pool_ref"] == f"https://c/api/pool/{uuid}#p"
 
@@ -78,15 +82,15 @@ def test_filter_by_the_name_of_a_reference(rig):
     assert rig.get("/api/serviceengine", **{"cloud_ref.name": "other"})["count"] == 0
 
 
-def test_joins(ftp):
-    body = ftp.get("/api/virtualservice", joins="vsvip_ref")["results"][0]
+def test_joins(ftp_rig):
+    body = ftp_rig.get("/api/virtualservice", joins="vsvip_ref")["results"][0]
     assert body["vsvip_ref_data"]["vip"][0]["ip_address"]["addr"] == "10.10.10.50"
     assert (
-        ftp.get("/api/pool", joins="health_monitor_refs")["results"][0]["health_monitor_refs_data"][0]["name"]
+        ftp_rig.get("/api/pool", joins="health_monitor_refs")["results"][0]["health_monitor_refs_data"][0]["name"]
         == "System-TCP"
     )
-    assert ftp.get("/api/pool", joins="tenant_ref")["results"][0]["tenant_ref_data"]["name"] == "admin"
-    assert "nonsense_data" not in ftp.get("/api/pool", joins="nonsense")["results"][0]
+    assert ftp_rig.get("/api/pool", joins="tenant_ref")["results"][0]["tenant_ref_data"]["name"] == "admin"
+    assert "nonsense_data" not in ftp_rig.get("/api/pool", joins="nonsense")["results"][0]
 
 
 def test_a_list_that_did_not_change_is_not_sent_again(rig):
@@ -190,3 +194,24 @@ def test_an_engine_that_is_away_is_503(rig):
     answer = rig.call("GET", f"/api/serviceengine/{uuid}/vshash")
     assert answer.status == 503
     assert "does not answer" in answer.body["error"]
+
+
+def test_an_engine_that_refuses_is_not_one_that_is_away(rig):
+    uuid = rig.one("serviceengine", "se1")["uuid"]
+    rig.drivers["se1"].failures["listeners"] = RefusedError("netlink: too many open files")
+    answer = rig.call("GET", f"/api/serviceengine/{uuid}/vshash")
+    assert (answer.status, answer.body["error"]) == (422, "netlink: too many open files")
+
+
+def test_a_grammar_with_a_check_that_is_not_there_does_not_start(rig, monkeypatch):
+    monkeypatch.delitem(CHECKS, "pool_servers_once")
+    with pytest.raises(SchemaError, match="unknown check 'pool_servers_once'"):
+        rig.restart()
+
+
+def test_an_incomplete_body_is_told_what_is_missing(rig):
+    vsvip = {"name": "v", "vip": [{"vip_id": "1", "ip_address": "10.10.10.60"}]}
+    assert rig.call("POST", "/api/vsvip", vsvip).status == 201
+    answer = rig.call("POST", "/api/virtualservice", {"name": "vs", "vsvip_ref": "v", "services": [{}]})
+    assert answer.status == 400
+    assert "virtualservice vs services[1].port: port is missing" in answer.body["error"]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from avish.config.store import Who
+from avish.config.transaction import Delete
+from avish.controller.debug import CaptureSwitch
 from dataplane.errors import RefusedError
 from dataplane.model import NAT_MARK, Packet
 
@@ -39,12 +42,12 @@ def test_the_flag_starts_and_ends_the_capture(rig):
     assert "capture_status" not in rig.one("debugserviceengine", "se1")
 
 
-def test_a_reader_follows_until_the_flag_goes(ftp):
-    ftp.change("debugserviceengine", "se1", flags=FLAG)
-    uuid = ftp.one("debugserviceengine", "se1")["uuid"]
-    stream = ftp.call("GET", f"/api/debugserviceengine/{uuid}/capture").stream
-    ftp.drivers["se1"].captures[0].feed([packet(NAT_MARK | 1), packet(1)])
-    ftp.change("debugserviceengine", "se1", flags=[])
+def test_a_reader_follows_until_the_flag_goes(ftp_rig):
+    ftp_rig.change("debugserviceengine", "se1", flags=FLAG)
+    uuid = ftp_rig.one("debugserviceengine", "se1")["uuid"]
+    stream = ftp_rig.call("GET", f"/api/debugserviceengine/{uuid}/capture").stream
+    ftp_rig.drivers["se1"].captures[0].feed([packet(NAT_MARK | 1), packet(1)])
+    ftp_rig.change("debugserviceengine", "se1", flags=[])
     events = list(stream)
     assert [event["event"] for event in events if event["event"] != "idle"] == ["started", "packet", "packet", "ended"]
     packets = [event for event in events if event["event"] == "packet"]
@@ -100,3 +103,48 @@ def test_a_debug_object_of_nothing_is_refused(rig):
     answer = rig.call("POST", "/api/debugserviceengine", {"name": "se1", "flags": FLAG})
     assert answer.status == 201
     assert rig.get("/api/debugserviceengine")["count"] == 2
+
+
+def test_of_two_captures_asked_for_together_none_runs_when_one_is_refused(rig):
+    rig.drivers["se2"].failures["capture"] = RefusedError("no tap here")
+    requests = []
+    for name in ("se1", "se2"):
+        body = rig.one("debugserviceengine", name)
+        path = f"/api/debugserviceengine/{body['uuid']}"
+        requests.append({"method": "PUT", "path": path, "body": {**body, "flags": FLAG}})
+    assert rig.call("POST", "/api/transaction", {"requests": requests}).status == 422
+    assert job(rig).state == "ended"
+    assert rig.drivers["se1"].captures[0].closed
+    assert job(rig, "se2") is None
+
+
+def test_a_flag_set_right_after_it_was_unset_keeps_its_capture(rig, monkeypatch):
+    rig.change("debugserviceengine", "se1", flags=FLAG)
+    committer = rig.controller.committer
+    real = committer.commit
+
+    def followed(*args, **options):
+        monkeypatch.undo()
+        outcome = real(*args, **options)
+        assert rig.change("debugserviceengine", "se1", flags=FLAG).status == 200
+        return outcome
+
+    monkeypatch.setattr(committer, "commit", followed)
+    assert rig.change("debugserviceengine", "se1", flags=[]).status == 200
+    assert rig.one("debugserviceengine", "se1")["capture_status"]["state"] == "running"
+
+
+def test_a_capture_ends_with_its_engine(rig):
+    rig.change("debugserviceengine", "se1", flags=FLAG)
+    gone = Delete("serviceengine", rig.one("serviceengine", "se1")["uuid"])
+    effect = CaptureSwitch(rig.controller.captures).effect("admin")
+    rig.controller.committer.commit(lambda head: [gone], Who("admin"), effect=effect)
+    assert job(rig).state == "ended"
+
+
+def test_an_engine_that_left_the_topology_has_no_capture(rig):
+    rig.names = ("se1",)
+    rig.restart()
+    answer = rig.change("debugserviceengine", "se2", flags=FLAG)
+    assert answer.status == 503
+    assert "no service engine of the topology is called se2" in answer.body["error"]

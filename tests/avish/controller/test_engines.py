@@ -19,6 +19,7 @@ class Agent:
         self.alive = False
         self.startable = True
         self.started = 0
+        self.held = 7
         self.asked = threading.Event()
 
     def ensure(self):
@@ -35,22 +36,28 @@ class Agent:
         self.asked.set()
         if not self.alive:
             raise UnreachableError("no answer")
-        return 7
+        return self.held
 
 
 class Syncer:
-    def __init__(self):
+    def __init__(self, agent):
+        self.agent = agent
         self.synced = 0
+
+    def confirm(self, engine):
+        engine.confirm()
 
     def bring_up(self, engine):
         self.synced += 1
+        self.agent.held = 7
         engine.in_step(SeState(), 7)
         return ["everything"]
 
 
 @pytest.fixture
 def parts():
-    agent, syncer = Agent(), Syncer()
+    agent = Agent()
+    syncer = Syncer(agent)
     engine = Engine("se1", agent, agent, time.time)
     worker = Worker(engine, syncer, lambda engine: None)
     worker.start()
@@ -93,3 +100,27 @@ def test_what_cannot_be_started_says_why_and_is_tried_again(parts):
     agent.startable = True
     assert engine.synced.wait(HANG)
     assert engine.reason == ""
+
+
+@pytest.mark.parametrize("held", [None, 8])
+def test_an_agent_that_holds_another_revision_is_synced(parts, held):
+    engine, agent, syncer = parts
+    assert engine.synced.wait(HANG)
+    engine.synced.clear()
+    agent.held = held
+    assert engine.synced.wait(HANG)
+    assert syncer.synced == 2
+
+
+def test_an_engine_that_was_lost_does_not_move():
+    engine = Engine("se1", Agent(), Agent(), time.time)
+    first, second, third = SeState(), SeState(), SeState(switches={"routing": True})
+    engine.in_step(first, 1)
+    engine.lost("frozen")
+    engine.moved(first, third, 2)
+    assert engine.applied is None
+    engine.in_step(second, 1)
+    engine.moved(first, third, 2)
+    assert (engine.applied, engine.revision) == (second, 1)
+    engine.moved(second, third, 2)
+    assert (engine.applied, engine.revision) == (third, 2)

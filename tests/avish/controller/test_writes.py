@@ -64,31 +64,31 @@ def test_all_or_nothing(rig):
     assert rig.get("/api/pool")["count"] == 0
 
 
-def test_a_dry_run_tells_and_changes_nothing(ftp):
-    before, ids = ftp.head.config, ftp.head.ids
-    ftp.drivers["se1"].calls.clear()
+def test_a_dry_run_tells_and_changes_nothing(ftp_rig):
+    before, ids = ftp_rig.head.config, ftp_rig.head.ids
+    ftp_rig.drivers["se1"].calls.clear()
     server = {"ip": "10.10.40.103", "port": 21}
     answer = send(
-        ftp,
+        ftp_rig,
         ("PATCH", "/api/pool?name=ftp-pool", {"add": {"servers": [server]}}),
         ("DELETE", "/api/ipaddrgroup?name=nobody", None),
         dryrun="1",
     )
     assert answer.status == 404
-    answer = send(ftp, ("PATCH", "/api/pool?name=ftp-pool", {"add": {"servers": [server]}}), dryrun="1")
+    answer = send(ftp_rig, ("PATCH", "/api/pool?name=ftp-pool", {"add": {"servers": [server]}}), dryrun="1")
     assert answer.status == 200
     change = answer.body["objects"][0]
     assert (change["action"], change["type"], change["name"]) == ("update", "pool", "ftp-pool")
     assert change["changes"][0]["field"] == "servers[3]"
     assert "change service 1" in answer.body["kernel"]["se1"][0]
-    assert ftp.head.config is before
-    assert ftp.head.ids is ids
-    assert ftp.drivers["se1"].calls == ["check"]
+    assert ftp_rig.head.config is before
+    assert ftp_rig.head.ids is ids
+    assert ftp_rig.drivers["se1"].calls == ["check"]
 
 
-def test_a_dry_run_asks_the_kernel(ftp):
-    ftp.drivers["se1"].failures["check"] = RefusedError("the kernel says no")
-    answer = ftp.call("PATCH", "/api/pool", {"replace": {"enabled": False}}, name="ftp-pool", dryrun="1")
+def test_a_dry_run_asks_the_kernel(ftp_rig):
+    ftp_rig.drivers["se1"].failures["check"] = RefusedError("the kernel says no")
+    answer = ftp_rig.call("PATCH", "/api/pool", {"replace": {"enabled": False}}, name="ftp-pool", dryrun="1")
     assert answer.status == 422
 
 
@@ -109,14 +109,15 @@ def test_a_dry_run_of_a_single_write(rig):
         {"requests": [{"method": "GET", "path": "/api/pool"}]},
         {"requests": [{"method": "PUT", "path": "/api/pool"}]},
         {"requests": [{"method": "POST", "path": "/api/nothing"}]},
+        {"requests": [{"method": "PUT", "path": "//["}]},
     ],
 )
 def test_a_transaction_that_is_none(rig, body):
     assert rig.call("POST", "/api/transaction", body).status in (400, 404)
 
 
-def test_patch_deletes_list_entries_by_some_of_their_fields(ftp):
-    answer = ftp.call(
+def test_patch_deletes_list_entries_by_some_of_their_fields(ftp_rig):
+    answer = ftp_rig.call(
         "PATCH", "/api/pool", {"delete": {"servers": [{"ip": {"addr": "10.10.40.101", "type": "V4"}}]}}, name="ftp-pool"
     )
     assert answer.status == 200, answer.body

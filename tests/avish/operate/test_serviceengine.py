@@ -38,43 +38,43 @@ def test_the_grammar_asks_for_what_there_is():
     assert {command.run for command in schema().commands} == set(RUN)
 
 
-def test_vshash_has_a_row_per_port_and_interface_of_the_active_engine(ftp):
-    answer = ftp.show("serviceengine", "se1", "vshash")
-    uuid = ftp.one("virtualservice", "ftp-vs")["uuid"]
-    assert answer["se_ref"] == f"se1:{ftp.one('serviceengine', 'se1')['uuid']}"
+def test_vshash_has_a_row_per_port_and_interface_of_the_active_engine(ftp_rig):
+    answer = ftp_rig.show("serviceengine", "se1", "vshash")
+    uuid = ftp_rig.one("virtualservice", "ftp-vs")["uuid"]
+    assert answer["se_ref"] == f"se1:{ftp_rig.one('serviceengine', 'se1')['uuid']}"
     assert [
         (row["vsuuid"], row["ip"], row["port"], row["port_end"], row["vnic_id"]) for row in answer["vshashone"]
     ] == [(uuid, "10.10.10.50", 21, 21, 2), (uuid, "10.10.10.50", 21, 21, 3)]
-    assert ftp.show("serviceengine", "se2", "vshash")["vshashone"] == []
+    assert ftp_rig.show("serviceengine", "se2", "vshash")["vshashone"] == []
 
 
-def test_vshash_says_what_the_kernel_holds_not_what_is_configured(ftp):
+def test_vshash_says_what_the_kernel_holds_not_what_is_configured(ftp_rig):
     from dataplane.model import SeState
 
-    ftp.drivers["se1"].kernel = SeState()
-    assert ftp.show("serviceengine", "se1", "vshash")["vshashone"] == []
+    ftp_rig.drivers["se1"].kernel = SeState()
+    assert ftp_rig.show("serviceengine", "se1", "vshash")["vshashone"] == []
 
 
 @pytest.mark.parametrize("word", ["natpolicystat", "natpolicystats"])
-def test_natpolicystat_counts(ftp, word):
-    ftp.drivers["se1"].counter_values = {"nat_1_evaluated": (5, 300), "nat_1_hits": (3, 180)}
-    policy = ftp.show("serviceengine", "se1", word)["nat_policy"][0]
+def test_natpolicystat_counts(ftp_rig, word):
+    ftp_rig.drivers["se1"].counter_values = {"nat_1_evaluated": (5, 300), "nat_1_hits": (3, 180)}
+    policy = ftp_rig.show("serviceengine", "se1", word)["nat_policy"][0]
     assert policy["name"] == "ftp-nat"
     assert policy["rule_stats"] == [
         {"index": 1, "name": "active-ftp-data", "hits": 3, "evaluated": 5, "action_hits": 3}
     ]
 
 
-def test_a_rule_that_is_off_keeps_its_counters(ftp):
-    rule = ftp.one("natpolicy", "ftp-nat")["rules"][0]
-    assert ftp.change("natpolicy", "ftp-nat", rules=[{**rule, "enable": False}]).status == 200
-    (stat,) = ftp.show("serviceengine", "se1", "natpolicystat")["nat_policy"][0]["rule_stats"]
+def test_a_rule_that_is_off_keeps_its_counters(ftp_rig):
+    rule = ftp_rig.one("natpolicy", "ftp-nat")["rules"][0]
+    assert ftp_rig.change("natpolicy", "ftp-nat", rules=[{**rule, "enable": False}]).status == 200
+    (stat,) = ftp_rig.show("serviceengine", "se1", "natpolicystat")["nat_policy"][0]["rule_stats"]
     assert stat["name"] == rule["name"]
 
 
-def test_nat_flows_show_both_sides(ftp):
-    ftp.drivers["se1"].flow_rows = [flow(), flow(mark=1), flow(mark=0)]
-    rows = ftp.show("serviceengine", "se1", "nat-flows")["natflow"]
+def test_nat_flows_show_both_sides(ftp_rig):
+    ftp_rig.drivers["se1"].flow_rows = [flow(), flow(mark=1), flow(mark=0)]
+    rows = ftp_rig.show("serviceengine", "se1", "nat-flows")["natflow"]
     assert rows == [
         {
             "vrf_name": "global",
@@ -100,14 +100,14 @@ def test_nat_flows_show_both_sides(ftp):
         ({"protocol": 1, "state": "", "status": 2}, "response"),
     ],
 )
-def test_states_of_flows(ftp, fields, word):
-    ftp.drivers["se1"].flow_rows = [flow(**fields, age=None)]
-    row = ftp.show("serviceengine", "se1", "nat-flows")["natflow"][0]
+def test_states_of_flows(ftp_rig, fields, word):
+    ftp_rig.drivers["se1"].flow_rows = [flow(**fields, age=None)]
+    row = ftp_rig.show("serviceengine", "se1", "nat-flows")["natflow"][0]
     assert (row["state_name"], row["age"]) == (word, "unknown")
 
 
-def test_route_flows_leave_out_translated_and_own_ones(ftp):
-    ftp.drivers["se1"].flow_rows = [
+def test_route_flows_leave_out_translated_and_own_ones(ftp_rig):
+    ftp_rig.drivers["se1"].flow_rows = [
         flow(mark=0, status=0xE, reply_dst="10.10.40.101"),
         flow(mark=0, status=0x1E),
         flow(mark=0, status=0xE, src="10.10.40.11"),
@@ -115,29 +115,29 @@ def test_route_flows_leave_out_translated_and_own_ones(ftp):
         flow(mark=0, status=0xE, src="127.0.0.1", dst="127.0.0.1"),
         flow(mark=1, status=0xE),
     ]
-    rows = ftp.show("serviceengine", "se1", "route-flows")["routeflow"]
+    rows = ftp_rig.show("serviceengine", "se1", "route-flows")["routeflow"]
     assert [row["original_flow"]["l_ip"] for row in rows] == ["10.10.40.101"]
     assert rows[0]["mapped_flow"] == rows[0]["original_flow"]
 
 
-def test_network_service_is_what_is_in_effect(ftp):
-    active = ftp.show("serviceengine", "se1", "network-service")["network_service"][0]
+def test_network_service_is_what_is_in_effect(ftp_rig):
+    active = ftp_rig.show("serviceengine", "se1", "network-service")["network_service"][0]
     assert active["network_service_name"] == "ftp-routing"
     assert active["routing_service"]["ip_forwarding"] is True
     assert active["routing_service"]["floating_intf_ip"] == ["10.10.40.1", "10.10.10.1"]
-    assert active["routing_service"]["nat_policy_uuid"] == ftp.one("natpolicy", "ftp-nat")["uuid"]
-    standby = ftp.show("serviceengine", "se2", "network-service")["network_service"][0]["routing_service"]
+    assert active["routing_service"]["nat_policy_uuid"] == ftp_rig.one("natpolicy", "ftp-nat")["uuid"]
+    standby = ftp_rig.show("serviceengine", "se2", "network-service")["network_service"][0]["routing_service"]
     assert (standby["enable_routing"], standby["ip_forwarding"], standby["floating_intf_ip"]) == (True, False, [])
 
 
-def test_routes_neighbours_and_interfaces(ftp):
-    routes = ftp.show("serviceengine", "se1", "route")["route_entry"]
+def test_routes_neighbours_and_interfaces(ftp_rig):
+    routes = ftp_rig.show("serviceengine", "se1", "route")["route_entry"]
     static = next(row for row in routes if row["destination"] == "10.10.20.0")
     assert (static["gateway"], static["netmask"], static["rt_flags"]) == ("10.10.10.254", "255.255.255.0", "UGS")
-    ftp.drivers["se1"].neighbour_rows = [
+    ftp_rig.drivers["se1"].neighbour_rows = [
         {"ip": "10.10.10.254", "mac": None, "interface": "eth1", "state": "INCOMPLETE"}
     ]
-    assert ftp.show("serviceengine", "se1", "arptable")["arp_entry"] == [
+    assert ftp_rig.show("serviceengine", "se1", "arptable")["arp_entry"] == [
         {
             "vnic_name": "eth1",
             "ip_address": "10.10.10.254",
@@ -146,35 +146,35 @@ def test_routes_neighbours_and_interfaces(ftp):
             "state": "INCOMPLETE",
         }
     ]
-    entry = ftp.show("serviceengine", "se1", "interfacesummary")["interface_entries"][0]
+    entry = ftp_rig.show("serviceengine", "se1", "interfacesummary")["interface_entries"][0]
     assert (entry["intf_name"], entry["intf_state"]) == ("eth1", "UP")
     assert {"ip_addr": "10.10.10.11", "net_mask": "255.255.255.0"} in entry["ip_info"]
 
 
-def test_summary_of_an_engine_that_answers_and_of_one_that_does_not(ftp):
-    up = ftp.show("serviceengine", "se1", "runtime")
+def test_summary_of_an_engine_that_answers_and_of_one_that_does_not(ftp_rig):
+    up = ftp_rig.show("serviceengine", "se1", "runtime")
     assert (up["oper_status"], up["se_connected"], up["active_tags"]) == (
         {"state": "OPER_UP"},
         True,
         ["ACTIVE_STANDBY_SE_1"],
     )
-    assert "active_tags" not in ftp.show("serviceengine", "se2", "runtime")
-    ftp.drivers["se1"].reachable = False
-    down = ftp.show("serviceengine", "se1", "runtime")
+    assert "active_tags" not in ftp_rig.show("serviceengine", "se2", "runtime")
+    ftp_rig.drivers["se1"].reachable = False
+    down = ftp_rig.show("serviceengine", "se1", "runtime")
     assert down["oper_status"] == {"state": "OPER_DOWN", "reason": ["no agent answers"]}
     assert down["se_connected"] is False
 
 
-def test_an_engine_that_the_topology_no_longer_has(ftp):
-    ftp.close()
-    ftp.names = ("se1", "se2", "ghost")
-    ftp.drivers["ghost"] = FakeDriver(ftp.drivers["se2"].interfaces())
-    ftp.start()
-    ftp.close()
-    ftp.names = ("se1", "se2")
-    ftp.start()
-    uuid = ftp.one("serviceengine", "ghost")["uuid"]
-    answer = ftp.call("GET", f"/api/serviceengine/{uuid}/vshash")
+def test_an_engine_that_the_topology_no_longer_has(ftp_rig):
+    ftp_rig.close()
+    ftp_rig.names = ("se1", "se2", "ghost")
+    ftp_rig.drivers["ghost"] = FakeDriver(ftp_rig.drivers["se2"].interfaces())
+    ftp_rig.start()
+    ftp_rig.close()
+    ftp_rig.names = ("se1", "se2")
+    ftp_rig.start()
+    uuid = ftp_rig.one("serviceengine", "ghost")["uuid"]
+    answer = ftp_rig.call("GET", f"/api/serviceengine/{uuid}/vshash")
     assert answer.status == 503
     assert "ghost" in answer.body["error"]
-    assert ftp.show("serviceengine", "ghost", "runtime")["oper_status"]["state"] == "OPER_DOWN"
+    assert ftp_rig.show("serviceengine", "ghost", "runtime")["oper_status"]["state"] == "OPER_DOWN"

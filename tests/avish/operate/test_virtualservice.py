@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from dataplane.errors import RefusedError, UnreachableError
 from dataplane.model import SeState
 
 
@@ -8,36 +11,36 @@ def state(rig):
     return body["runtime"]["oper_status"]
 
 
-def test_up_only_when_the_kernel_holds_port_and_address(ftp):
-    assert state(ftp) == {"state": "OPER_UP"}
-    held = ftp.drivers["se1"].kernel
-    ftp.drivers["se1"].kernel = SeState(services=held.services)
-    assert state(ftp) == {"state": "OPER_DOWN", "reason": ["address 10.10.10.50 is not on se1"]}
-    ftp.drivers["se1"].kernel = SeState(addresses=held.addresses)
-    assert state(ftp) == {"state": "OPER_DOWN", "reason": ["port 21 of 10.10.10.50 is not in the kernel of se1"]}
+def test_up_only_when_the_kernel_holds_port_and_address(ftp_rig):
+    assert state(ftp_rig) == {"state": "OPER_UP"}
+    held = ftp_rig.drivers["se1"].kernel
+    ftp_rig.drivers["se1"].kernel = SeState(services=held.services)
+    assert state(ftp_rig) == {"state": "OPER_DOWN", "reason": ["address 10.10.10.50 is not on se1"]}
+    ftp_rig.drivers["se1"].kernel = SeState(addresses=held.addresses)
+    assert state(ftp_rig) == {"state": "OPER_DOWN", "reason": ["port 21 of 10.10.10.50 is not in the kernel of se1"]}
 
 
-def test_disabled(ftp):
-    ftp.change("virtualservice", "ftp-vs", enabled=False)
-    assert state(ftp) == {"state": "OPER_DISABLED"}
+def test_disabled(ftp_rig):
+    ftp_rig.change("virtualservice", "ftp-vs", enabled=False)
+    assert state(ftp_rig) == {"state": "OPER_DISABLED"}
 
 
-def test_down_with_its_engine(ftp):
-    ftp.drivers["se1"].reachable = False
-    assert state(ftp) == {"state": "OPER_DOWN", "reason": ["service engine se1: no agent answers"]}
+def test_down_with_its_engine(ftp_rig):
+    ftp_rig.drivers["se1"].reachable = False
+    assert state(ftp_rig) == {"state": "OPER_DOWN", "reason": ["service engine se1: no agent answers"]}
 
 
-def test_down_without_servers(ftp):
-    servers = ftp.one("pool", "ftp-pool")["servers"]
-    ftp.change("pool", "ftp-pool", servers=[{**server, "enabled": False} for server in servers])
-    assert state(ftp) == {"state": "OPER_DOWN", "reason": ["no enabled server in the pool"]}
+def test_down_without_servers(ftp_rig):
+    servers = ftp_rig.one("pool", "ftp-pool")["servers"]
+    ftp_rig.change("pool", "ftp-pool", servers=[{**server, "enabled": False} for server in servers])
+    assert state(ftp_rig) == {"state": "OPER_DOWN", "reason": ["no enabled server in the pool"]}
 
 
-def test_down_in_a_group_without_engines(ftp):
-    ftp.post("serviceenginegroup", name="empty")
-    answer = ftp.call("POST", "/api/vsvip", {"name": "v2", "vip": [{"vip_id": "1", "ip_address": "10.10.10.60"}]})
+def test_down_in_a_group_without_engines(ftp_rig):
+    ftp_rig.post("serviceenginegroup", name="empty")
+    answer = ftp_rig.call("POST", "/api/vsvip", {"name": "v2", "vip": [{"vip_id": "1", "ip_address": "10.10.10.60"}]})
     assert answer.status == 201, answer.body
-    made = ftp.call(
+    made = ftp_rig.call(
         "POST",
         "/api/virtualservice",
         {
@@ -50,12 +53,12 @@ def test_down_in_a_group_without_engines(ftp):
         },
     )
     assert made.status == 201, made.body
-    other = ftp.get("/api/virtualservice", join_subresources="runtime", name="other")["results"][0]
+    other = ftp_rig.get("/api/virtualservice", join_subresources="runtime", name="other")["results"][0]
     assert other["runtime"]["oper_status"] == {"state": "OPER_DOWN", "reason": ["no service engine in the group empty"]}
 
 
-def test_summary_names_the_engines(ftp):
-    answer = ftp.show("virtualservice", "ftp-vs", "runtime")
+def test_summary_names_the_engines(ftp_rig):
+    answer = ftp_rig.show("virtualservice", "ftp-vs", "runtime")
     engines = answer["vip_summary"][0]["service_engine"]
     assert [(one["name"], one["primary"], one["standby"], one["connected"]) for one in engines] == [
         ("se1", True, False, True),
@@ -64,17 +67,53 @@ def test_summary_names_the_engines(ftp):
     assert answer["vip_summary"][0]["percent_ses_up"] == 100
 
 
-def test_a_list_asks_each_kernel_once(ftp):
-    for number in range(5):
+def test_a_list_asks_each_kernel_once(ftp_rig):
+    more_services(ftp_rig, 5)
+    ftp_rig.drivers["se1"].calls.clear()
+    ftp_rig.get("/api/virtualservice", join_subresources="runtime")
+    assert ftp_rig.drivers["se1"].calls.count("listeners") == 1
+    assert ftp_rig.drivers["se1"].calls.count("addresses") == 1
+
+
+def more_services(rig, number):
+    for port in range(100, 100 + number):
         body = {
-            "name": f"vs{number}",
-            "services": [{"port": 100 + number}],
+            "name": f"vs{port}",
+            "services": [{"port": port}],
             "pool_ref": "ftp-pool",
             "vsvip_ref": "ftp-vip",
             "application_profile_ref": "L4-preserve-client-ip",
         }
-        assert ftp.call("POST", "/api/virtualservice", body).status == 201
-    ftp.drivers["se1"].calls.clear()
-    ftp.get("/api/virtualservice", join_subresources="runtime")
-    assert ftp.drivers["se1"].calls.count("listeners") == 1
-    assert ftp.drivers["se1"].calls.count("addresses") == 1
+        assert rig.call("POST", "/api/virtualservice", body).status == 201
+
+
+@pytest.mark.parametrize("error", [UnreachableError("frozen"), RefusedError("netlink says no")])
+@pytest.mark.parametrize("operation", ["listeners", "addresses"])
+def test_a_list_asks_an_engine_that_does_not_answer_once(ftp_rig, operation, error):
+    more_services(ftp_rig, 5)
+    driver = ftp_rig.drivers["se1"]
+    driver.failures[operation] = error
+    driver.calls.clear()
+    results = ftp_rig.get("/api/virtualservice", join_subresources="runtime")["results"]
+    assert [body["runtime"]["oper_status"]["state"] for body in results] == ["OPER_DOWN"] * 6
+    assert str(error) in results[0]["runtime"]["oper_status"]["reason"][0]
+    assert driver.calls.count(operation) == 1
+
+
+def test_a_list_goes_through_what_a_kernel_holds_once(ftp_rig, monkeypatch):
+    class Rows(list):
+        walks = 0
+
+        def __iter__(self):
+            Rows.walks += 1
+            return super().__iter__()
+
+    more_services(ftp_rig, 5)
+    driver = ftp_rig.drivers["se1"]
+    listeners, addresses = Rows(driver.listeners()), Rows(driver.addresses())
+    monkeypatch.setattr(driver, "listeners", lambda: listeners)
+    monkeypatch.setattr(driver, "addresses", lambda: addresses)
+    Rows.walks = 0
+    results = ftp_rig.get("/api/virtualservice", join_subresources="runtime")["results"]
+    assert [body["runtime"]["oper_status"]["state"] for body in results] == ["OPER_UP"] * 6
+    assert Rows.walks == 2

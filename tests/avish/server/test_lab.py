@@ -272,13 +272,15 @@ def test_an_engine_in_a_namespace_that_stays_is_cleaned(site):
         site.up()
         site.service()
         show = ["ip", "netns", "exec", name, "nft", "list", "ruleset"]
+        forward = ["ip", "netns", "exec", name, "cat", "/proc/sys/net/ipv4/ip_forward"]
         assert "8080" in subprocess.run(show, capture_output=True, text=True, check=True).stdout
         agent = site.agent()
         site.down()
         addresses = subprocess.run(["ip", "-n", name, "addr"], capture_output=True, text=True, check=True).stdout
         assert "10.10.10.50" not in addresses
         assert "10.10.10.11" in addresses
-        assert "8080" not in subprocess.run(show, capture_output=True, text=True, check=True).stdout
+        assert "avish" not in subprocess.run(show, capture_output=True, text=True, check=True).stdout
+        assert subprocess.run(forward, capture_output=True, text=True, check=True).stdout.strip() == "0"
         assert not lives(agent)
     finally:
         subprocess.run(["ip", "netns", "delete", name], check=False)
