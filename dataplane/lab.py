@@ -7,6 +7,7 @@ What a lab consists of is recorded before it is made, in ``<home>/lab.json`` and
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import subprocess
@@ -119,8 +120,10 @@ def destroy(prefix: str, home: Path) -> list[str]:
 
 
 def recorded(home: Path) -> dict[str, Any] | None:
-    """The record of the lab of ``home``: prefix, home, topology (absolute path), namespaces, engines
-    (``engine_namespaces``); None when there is none.
+    """The record of the lab of ``home``, None when there is none.
+
+    Keys: prefix, home, topology (absolute path), content (its ``fingerprint``), namespaces, engines
+    (``engine_namespaces``).
     """
     return _read_record(home / "lab.json")
 
@@ -207,12 +210,18 @@ def _write_records(topology: Topology, prefix: str, home: Path, names: list[str]
         "prefix": prefix,
         "home": str(home),
         "topology": str(topology.path.resolve()),
+        "content": fingerprint(topology.path),
         "namespaces": names,
         "engines": engine_namespaces(topology, prefix),
     }
     for file in (_run_record(prefix), _home_record(home)):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(file, json.dumps(record, indent=2) + "\n")
+
+
+def fingerprint(topology: Path) -> str:
+    """Tells whether a topology file is still what a lab was built from."""
+    return hashlib.sha256(topology.read_bytes()).hexdigest()
 
 
 def write_atomically(file: Path, text: str) -> None:

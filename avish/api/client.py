@@ -84,7 +84,7 @@ class Client:
             return UnavailableError(f"the controller of {self.home} does not answer within {TIMEOUT:.0f} s")
         if isinstance(error, PermissionError):
             return UnavailableError(
-                f"no access to the controller's socket in {self.home}: only root may so far"
+                f"no access to the controller's socket in {self.home}: root or group avish is needed"
             )
         return UnavailableError(
             f"no controller answers in {self.home}; start one: avishd serve --home {self.home}"

@@ -10,6 +10,7 @@ from avish.config.normalise import normalise
 from avish.config.transaction import Prepared
 from avish.controller.captures import CaptureJob, Captures
 from avish.controller.commit import Outcome
+from avish.controller.limits import Limits
 from avish.errors import ValidationError
 from avish.schema.model import ObjectType
 
@@ -116,17 +117,16 @@ class CaptureEffect:
                 self._captures.stop(body["name"], f"stopped by {self._user}")
 
     def _start(self, body: Body) -> None:
+        """Start a capture; one that runs with other limits ends for it."""
         name, given = body["name"], body.get("capture_params") or {}
+        wanted = given.get("num_pkts"), given.get("pkt_size"), given.get("duration")
         running = self._captures.job(name)
         if running is not None and running.state == "running":
-            return
-        self._captures.start(
-            name,
-            user=self._user,
-            num_pkts=given.get("num_pkts"),
-            pkt_size=given.get("pkt_size"),
-            duration_min=given.get("duration"),
-        )
+            if running.limits == Limits.of(*wanted):
+                return
+            self._captures.stop(name, "other limits were given; a new capture begins")
+        packets, size, minutes = wanted
+        self._captures.start(name, user=self._user, num_pkts=packets, pkt_size=size, duration_min=minutes)
         self._started.append(name)
 
 

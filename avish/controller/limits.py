@@ -16,18 +16,18 @@ class Limits:
     """Where a capture ends, whichever comes first; None: no such limit. ``snaplen``: bytes kept per packet, 0 all."""
 
     packets: int
-    bytes: int | None
+    bytes: int
     minutes: int | None
     snaplen: int
 
     @classmethod
     def of(cls, num_pkts: int | None, pkt_size: int | None, duration_min: int | None) -> Limits:
-        """The user's own limits over the defaults: None leaves a default; an own ``num_pkts`` also lifts the limit of
-        bytes; ``duration_min`` 0 runs until stopped, ``num_pkts`` 0 is no own limit, ``pkt_size`` 0 keeps all bytes.
+        """The user's own limits over the defaults: None leaves a default; ``duration_min`` 0 runs until stopped,
+        ``num_pkts`` 0 is no own limit, ``pkt_size`` 0 keeps whole packets. The limit of bytes protects the disk always.
         """
         return cls(
             packets=num_pkts or DEFAULT_PACKETS,
-            bytes=None if num_pkts else DEFAULT_BYTES,
+            bytes=DEFAULT_BYTES,
             minutes=DEFAULT_MINUTES if duration_min is None else duration_min or None,
             snaplen=CaptureSpec("nat").snaplen if pkt_size is None else pkt_size,
         )
@@ -36,7 +36,7 @@ class Limits:
         """In words, which limit is reached; "" while none is."""
         if packets >= self.packets:
             return f"the limit of {self.packets} packets was reached"
-        if self.bytes is not None and size >= self.bytes:
+        if size >= self.bytes:
             return f"the limit of {self.bytes // 1_000_000} MB was reached"
         if self.minutes is not None and seconds >= self.minutes * 60:
             return f"the limit of {self.minutes} minutes was reached"
@@ -44,8 +44,7 @@ class Limits:
 
     def __str__(self) -> str:
         """The limits as a person is told them, e.g. "10000 packets, 50 MB or 10 minutes, 256 bytes per packet"."""
-        ends = [f"{self.packets} packets"]
-        ends += [f"{self.bytes // 1_000_000} MB"] if self.bytes is not None else []
+        ends = [f"{self.packets} packets", f"{self.bytes // 1_000_000} MB"]
         ends += [f"{self.minutes} minutes"] if self.minutes is not None else []
         kept = f"{self.snaplen} bytes per packet" if self.snaplen else "whole packets"
         return f"{_either(ends)}, {kept}"

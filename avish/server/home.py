@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import grp
 import json
 import os
 import struct
@@ -15,6 +16,8 @@ from typing import IO
 from avish.errors import UnavailableError, ValidationError
 from dataplane.lab import write_atomically
 
+GROUP = "avish"
+"""Whose members may use the controller besides root."""
 _FOLDERS = {"captures", "exports", "log", "run"}
 _MARKS = {"avish.db", "engines.json", "lab.json"}
 """Any of these, or all folders, make a directory a home."""
@@ -77,9 +80,16 @@ class Home:
             self._ours()
             for name in _FOLDERS:
                 (self.path / name).mkdir(mode=0o700, exist_ok=True)
+            self._admit(socket_group())
         except OSError as error:
             raise UnavailableError(f"the home directory cannot be used: {error.filename}: {error.strerror}") from error
         self._short_enough()
+
+    def _admit(self, group: int | None) -> None:
+        """Let the group's members get to the socket; everything else in here stays closed to them."""
+        if group is not None:
+            os.chown(self.path, -1, group)
+            self.path.chmod(0o710)
 
     def _ours(self) -> None:
         there = {entry.name for entry in self.path.iterdir()}
@@ -183,5 +193,8 @@ def private_log(path: Path) -> IO[bytes]:
 
 
 def socket_group() -> int | None:
-    """The id of the group whose members may use the controller: none, until there are roles only root may."""
-    return None
+    """The id of the group whose members may use the controller, None when the system has no such group."""
+    try:
+        return grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        return None

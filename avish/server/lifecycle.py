@@ -52,6 +52,11 @@ def _stands(namespaces: list[str]) -> bool:
 
 def _same_lab(record: dict[str, object], topology: Topology, prefix: str, home: Home) -> None:
     if record["topology"] == str(topology.path.resolve()) and record["prefix"] == prefix:
+        if record.get("content") != lab.fingerprint(topology.path):
+            raise ValidationError(
+                f"{topology.path} has changed since its lab was built; take that down first:"
+                f" avishd down --home {home.path} --prefix {prefix}"
+            )
         return
     raise ValidationError(
         f"another lab stands in {home.path}: {record['topology']} with prefix {record['prefix']};"

@@ -198,7 +198,7 @@ def test_the_record(bench: Bench) -> None:
         "lost": 3,
         "started": bench.now,
         "ended": bench.now,
-        "limits": {"packets": 2, "bytes": None, "minutes": None, "snaplen": 0},
+        "limits": {"packets": 2, "bytes": 50_000_000, "minutes": None, "snaplen": 0},
     }
     assert bench.specs == [CaptureSpec("nat", 0)]
     assert tap.closed
@@ -209,7 +209,7 @@ def test_the_record(bench: Bench) -> None:
     [
         ((None, None, None), Limits(10_000, 50_000_000, 10, 256)),
         ((0, 0, 0), Limits(10_000, 50_000_000, None, 0)),
-        ((500_000, 64, 60), Limits(500_000, None, 60, 64)),
+        ((500_000, 64, 60), Limits(500_000, 50_000_000, 60, 64)),
         ((None, 1514, 5), Limits(10_000, 50_000_000, 5, 1514)),
     ],
 )
@@ -218,8 +218,8 @@ def test_own_limits_win(own: tuple[int | None, int | None, int | None], limits: 
 
 
 def test_the_limits_in_words() -> None:
-    assert str(Limits.of(7, 0, 0)) == "7 packets, whole packets"
-    assert str(Limits.of(7, 64, 5)) == "7 packets or 5 minutes, 64 bytes per packet"
+    assert str(Limits.of(7, 0, 0)) == "7 packets or 50 MB, whole packets"
+    assert str(Limits.of(7, 64, 5)) == "7 packets, 50 MB or 5 minutes, 64 bytes per packet"
 
 
 @pytest.mark.parametrize(

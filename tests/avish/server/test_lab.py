@@ -284,3 +284,12 @@ def test_an_engine_in_a_namespace_that_stays_is_cleaned(site):
         assert not lives(agent)
     finally:
         subprocess.run(["ip", "netns", "delete", name], check=False)
+
+
+def test_a_topology_edited_under_its_lab_is_refused(site):
+    site.up()
+    site.topology.write_text(site.topology.read_text() + "# a change\n")
+    done = site.avishd("up", str(site.topology), "--prefix", site.prefix)
+    assert done.returncode == 1
+    assert "has changed since its lab was built" in done.stderr
+    site.down()
