@@ -13,6 +13,7 @@ What a step does is an operation, a plain tuple that ``walk`` collects and the s
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,6 +39,9 @@ class RangeType(types.Type):
         begin, dash, end = text.partition("-")
         if not dash:
             raise ValueError(f"{types.shown(text)} is not a range: FIRST-LAST, or begin and end in the sub-mode")
+        first, last = ipaddress.ip_address(begin), ipaddress.ip_address(end)
+        if first.version != last.version or int(first) > int(last):
+            raise ValueError(f"{text!r} is no range: FIRST must not be above LAST")
         return {"begin": types.parse_address(begin), "end": types.parse_address(end)}
 
     def describe(self) -> str:

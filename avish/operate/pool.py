@@ -8,6 +8,7 @@ from avish.config.config import Body
 from avish.operate.view import View
 
 NOT_CHECKED = {"state": "not checked", "reason": ["health is not probed yet; enabled servers are used"]}
+NOBODY = {"state": "OPER_DOWN", "reason": ["no server is enabled"]}
 DISABLED = {"state": "OPER_DISABLED"}
 
 
@@ -30,11 +31,13 @@ def runtime(view: View, body: Body) -> dict[str, Any]:
 
 
 def oper_status(view: View, body: Body) -> dict[str, Any]:
-    """OPER_UNUSED without a virtual service, OPER_DISABLED, or "not checked"."""
+    """OPER_UNUSED without a virtual service, OPER_DISABLED, OPER_DOWN without a server in use, or "not checked"."""
     if not body.get("enabled", True):
         return DISABLED
     if not any(kind == "virtualservice" for kind, _ in view.config.referrers(body["uuid"])):
         return {"state": "OPER_UNUSED"}
+    if not any(server.get("enabled", True) for server in body.get("servers", [])):
+        return NOBODY
     return NOT_CHECKED
 
 
