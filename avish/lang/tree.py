@@ -39,10 +39,11 @@ class RangeType(types.Type):
         begin, dash, end = text.partition("-")
         if not dash:
             raise ValueError(f"{types.shown(text)} is not a range: FIRST-LAST, or begin and end in the sub-mode")
+        ends = {"begin": types.parse_address(begin), "end": types.parse_address(end)}
         first, last = ipaddress.ip_address(begin), ipaddress.ip_address(end)
         if first.version != last.version or int(first) > int(last):
             raise ValueError(f"{text!r} is no range: FIRST must not be above LAST")
-        return {"begin": types.parse_address(begin), "end": types.parse_address(end)}
+        return ends
 
     def describe(self) -> str:
         """The form."""
