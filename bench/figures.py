@@ -104,20 +104,24 @@ def _modules(report):
     return names | {name.partition(".")[0] for name in names}
 
 
+LISTED = 300  # names that the shell lists at once
+
+
 def keys(python, shell):
     """From the key to the answer on the screen, with 1,000 objects."""
     floor = [python, str(Path(__file__).with_name("floor_keys.py"))]
-    last = name_of(OBJECTS - 1)
-    with Terminal(shell) as live, Terminal([*floor, "60"]) as short, Terminal([*floor, str(OBJECTS)]) as long:
+    with Terminal(shell) as live, Terminal([*floor, "60"]) as short, Terminal([*floor, str(LISTED)]) as long:
         for terminal in (live, short, long):
             terminal.expect(">")
             terminal.settle()
         tab = _pressed("\t", (live, _show_one, "-pool"), (short, _show_one, "-inserted"))
-        names = _pressed("?", (live, lambda _: "show pool ", last), (long, lambda _: "show pool ", "last one"))
+        names = _pressed(
+            "?", (live, lambda _: "show pool ", "type the first letters"), (long, lambda _: "show pool ", "last one")
+        )
         live.type("configure pool ftp-pool\r")
         live.expect("pool>")
         fields = _pressed("?", (live, lambda _: "", "Unset a field"), (short, lambda _: "", "last one"))
-    rows = [("TAB, a name of 1,000", tab), ("?, the fields of a pool", fields), ("?, all 1,000 names", names)]
+    rows = [("TAB, a name of 1,000", tab), ("?, the fields of a pool", fields), ("?, names of 1,000", names)]
     return [_key_figure(name, answers, least) for name, (answers, least) in rows]
 
 

@@ -21,6 +21,8 @@ from avish.shell.driver import Driver, Streams, event_line
 from avish.shell.explain import bug, explain
 from avish.shell.session import Session
 
+LISTED = 300
+"""Suggestions that are listed at once."""
 STREAM_WAIT = 5.0
 """Seconds a capture's line waits for the terminal before it is written past the prompt."""
 
@@ -170,6 +172,10 @@ def _rest(typed: str, word: str) -> str:
 
 
 def listing(found: Sequence[Suggestion]) -> str:
-    """Words left, help right."""
-    width = min(40, max((len(one.text) for one in found), default=0))
-    return "\n".join(f"  {one.text.ljust(width)}  {one.help}".rstrip() for one in found)
+    """Words left, help right; of very many only the first, for nobody reads a thousand."""
+    shown = found[:LISTED]
+    width = min(40, max((len(one.text) for one in shown), default=0))
+    lines = [f"  {one.text.ljust(width)}  {one.help}".rstrip() for one in shown]
+    if len(found) > len(shown):
+        lines.append(f"  ... and {len(found) - len(shown)} more: type the first letters")
+    return "\n".join(lines)
