@@ -26,7 +26,8 @@ setup: $(VENV)/.ready ## Debian packages, virtual environment, test data
 run: setup ## Build the lab, load the founding runbook, open the shell (or prove it, without a terminal)
 	if [ -t 0 ]; then
 	  $(BIN)/avishd up $(TOPOLOGY) --home $(HOME_DIR) --prefix $(PREFIX)
-	  $(BIN)/avish --home $(HOME_DIR) --min-output --file $(RUNBOOK)
+	  $(BIN)/avish --home $(HOME_DIR) --min-output --file $(RUNBOOK) > /dev/null
+	  echo "runbook $(RUNBOOK) loaded"
 	  exec $(BIN)/avish --home $(HOME_DIR)
 	fi
 	exec $(BIN)/python fixtures/proof/active_ftp.py --home $(HOME_DIR) --prefix $(PREFIX) --bin $(BIN)

@@ -47,7 +47,7 @@ if [ -z "$check" ]; then
   "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     { echo "setup: Python 3.11 or newer is needed" >&2; exit 1; }
   echo "setup: Python packages"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --editable '.[dev]' --config-settings editable_mode=compat
+  "$venv/bin/pip" install -qq --disable-pip-version-check --editable '.[dev]' --config-settings editable_mode=compat
 fi
 
 "$venv/bin/python" -m compileall -q avish dataplane

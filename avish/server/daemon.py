@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from avish.config.store import SqliteStore, Who
 from avish.controller.access import SYSTEM
@@ -35,6 +36,7 @@ from dataplane.errors import DataplaneError
 from dataplane.remote import RemoteDriver
 
 log = logging.getLogger(__name__)
+SOCKET_LOOK_SECONDS = 1.0
 
 READY_SECONDS = 20.0
 """So long the engines may take to come in step before the start is reported anyway."""
@@ -143,18 +145,27 @@ def _serve(home: Home, controller: Controller, ready_fd: int | None) -> None:
     log.info("serving %s, revision %d", home.path, controller.committer.head.config.revision)
     if ready_fd is not None:
         threading.Thread(target=_report_ready, args=(ready_fd, controller), daemon=True).start()
-    asyncio.run(_until_signal(Front(controller.api.handle), listener, controller.captures))
+    asyncio.run(_until_signal(Front(controller.api.handle), listener, controller.captures, home.socket))
     log.info("stopped; the service engines forward on")
 
 
-async def _until_signal(front: Front, listener: socket.socket, captures: Captures) -> None:
+async def _end(signalled: asyncio.Event, path: Path) -> None:
+    """Wait for a signal, or until the socket is gone: with its home deleted, nobody could reach or end this process."""
+    while path.exists():  # noqa: ASYNC240  (one stat of a local directory)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(signalled.wait(), SOCKET_LOOK_SECONDS)
+            return
+    log.warning("%s is gone: the controller ends", path)
+
+
+async def _until_signal(front: Front, listener: socket.socket, captures: Captures, path: Path) -> None:
     """Captures end first, so that who follows one is told why."""
     loop, signalled, ended = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled.set)
     async with asyncio.TaskGroup() as group:
         group.create_task(front.run(listener, ended))
-        await signalled.wait()
+        await _end(signalled, path)
         await loop.run_in_executor(None, captures.shutdown)
         ended.set()
 

@@ -293,3 +293,14 @@ def test_a_topology_edited_under_its_lab_is_refused(site):
     assert done.returncode == 1
     assert "has changed since its lab was built" in done.stderr
     site.down()
+
+
+def test_a_controller_whose_home_was_deleted_ends(site):
+    site.up()
+    handle = os.pidfd_open(site.home.holder())
+    shutil.rmtree(site.home.path)
+    assert select.select([handle], [], [], 30)[0], "the controller lives on"
+    os.close(handle)
+    done = site.avishd("down", "--prefix", site.prefix)
+    assert done.returncode == 0, done.stderr
+    assert site.namespaces() == []
