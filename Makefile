@@ -34,6 +34,7 @@ run: setup ## Build the lab, load the founding runbook, open the shell (or prove
 
 lint: setup ## Style, types, layers
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

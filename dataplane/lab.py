@@ -34,7 +34,9 @@ from dataplane.topology_reader import NAME
 NETNS = Path("/run/netns")
 RECORDS = Path("/run/avish-labs")
 
-_TOOLS = ("ip", "nft", "nsenter", "unshare", "sh")
+_TOOLS = ("ip", "nft", "nsenter", "setpriv", "unshare", "sh")
+_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""A program of ours ends when we are killed: it must not go on making what a later destroy has taken away."""
 
 _SYSCTLS = """
 set_to() { [ ! -e "/proc/sys/net/$1" ] || echo "$2" > "/proc/sys/net/$1"; }
@@ -368,6 +370,7 @@ def _run(argv: list[str], text: str = "", cwd: Path | None = None) -> str:
 
 def _attempt(argv: list[str], text: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PATH": search_path()}
+    argv = [*_WITH_US, *argv]
     return subprocess.run(argv, input=text, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -139,9 +139,7 @@ class _Work:
         """The state of one engine."""
         last = self.last.states.get(engine.name, SeState())
         routing = self.routing.get(engine.group, NO_ROUTING)
-        addresses = {
-            ip: compile_address(self.config, engine, ip, routing) if active else None for ip in self.addresses
-        }
+        addresses = {ip: compile_address(self.config, engine, ip, routing) if active else None for ip in self.addresses}
         return SeState(
             addresses=patched(last.addresses, addresses),
             routes=replaced(last.routes, compile_routes(self.config, engine)) if self.routes else last.routes,

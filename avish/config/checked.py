@@ -25,10 +25,14 @@ class Checked:
         return engines(self.config)
 
     def interface_of(self, address: str) -> str:
-        """"se1 eth1" when the address is an engine's own, else ""."""
+        """The engine and interface ("se1 eth1") whose own address this is, or "" when it is nobody's."""
         return next(
-            (f"{engine.name} {port.interface}" for engine in self.engines for port in engine.ports
-             if port.address == address),
+            (
+                f"{engine.name} {port.interface}"
+                for engine in self.engines
+                for port in engine.ports
+                if port.address == address
+            ),
             "",
         )
 

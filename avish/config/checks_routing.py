@@ -37,17 +37,23 @@ def nat_rules_complete(checked: Checked) -> Iterator[Issue]:
 def _match_issues(checked: Checked, path: str, match: Body) -> Iterator[Issue]:
     for side in ("source_ip", "destination_ip"):
         if side in match and not any(match[side].get(name) for name in ADDRESS_LISTS):
-            yield checked.error(f"{path}.{side}", f"no addresses given (one of {', '.join(ADDRESS_LISTS)}); "
-                                                  f"to match any address leave {side} out")
+            yield checked.error(
+                f"{path}.{side}",
+                f"no addresses given (one of {', '.join(ADDRESS_LISTS)}); to match any address leave {side} out",
+            )
     services = match.get("services", {})
     for side in ("source_port", "destination_port"):
         if side in services and not services[side].get("ports"):
-            yield checked.error(f"{path}.services.{side}", "no ports given (ports NUMBER); "
-                                                           f"to match any port leave {side} out")
+            yield checked.error(
+                f"{path}.services.{side}", f"no ports given (ports NUMBER); to match any port leave {side} out"
+            )
     protocol = services.get("protocol")
     if protocol and ("source_port" in services or "destination_port" in services) and not _has_ports(protocol):
-        yield checked.error(f"{path}.services", "only TCP and UDP have ports; set the protocol to is_in protocol_tcp "
-                                                "or is_in protocol_udp, or remove the ports")
+        yield checked.error(
+            f"{path}.services",
+            "only TCP and UDP have ports; set the protocol to is_in protocol_tcp "
+            "or is_in protocol_udp, or remove the ports",
+        )
 
 
 def _has_ports(protocol: Body) -> bool:
@@ -89,8 +95,10 @@ def nat_ip_not_interface_ip(checked: Checked) -> Iterator[Issue]:
     """An engine needs its own addresses for itself."""
     own = {port.address: f"{engine.name} {port.interface}" for engine in checked.engines for port in engine.ports}
     for path, address in _nat_addresses(checked.body, own):
-        yield checked.error(path, f"NAT IP {address} is the address of interface {own[address]}; "
-                                  "use a VIP, or a free address of the network")
+        yield checked.error(
+            path,
+            f"NAT IP {address} is the address of interface {own[address]}; use a VIP, or a free address of the network",
+        )
 
 
 def nat_ip_not_interface_ip_of_service(checked: Checked) -> Iterator[Issue]:
@@ -100,8 +108,11 @@ def nat_ip_not_interface_ip_of_service(checked: Checked) -> Iterator[Issue]:
     floating = {address["addr"] for address in routing.get("floating_intf_ip", []) if address["type"] == "V4"}
     for path, address in _nat_addresses(policy or {}, floating):
         name = (policy or {})["name"]
-        yield checked.error("routing_service", f"{address} is a floating_intf_ip and also a NAT IP "
-                            f"(natpolicy {name} {path}); use a VIP or a free address there, or another one here")
+        yield checked.error(
+            "routing_service",
+            f"{address} is a floating_intf_ip and also a NAT IP "
+            f"(natpolicy {name} {path}); use a VIP or a free address there, or another one here",
+        )
 
 
 def _nat_addresses(policy: Body, wanted: Any) -> Iterator[tuple[str, str]]:
@@ -126,11 +137,15 @@ def nat_needs_routing(checked: Checked) -> Iterator[Issue]:
     if not routing.get("nat_policy_ref"):
         return
     if not routing.get("enable_routing"):
-        yield checked.error("routing_service.nat_policy_ref", "a NAT policy needs routing: set enable_routing here, "
-                                                              "or take the policy out (no nat_policy_ref)")
+        yield checked.error(
+            "routing_service.nat_policy_ref",
+            "a NAT policy needs routing: set enable_routing here, or take the policy out (no nat_policy_ref)",
+        )
     if routing.get("routing_by_linux_ipstack"):
-        yield checked.error("routing_service.nat_policy_ref", "a NAT policy does not go with routing_by_linux_ipstack; "
-                                                              "set no routing_by_linux_ipstack")
+        yield checked.error(
+            "routing_service.nat_policy_ref",
+            "a NAT policy does not go with routing_by_linux_ipstack; set no routing_by_linux_ipstack",
+        )
 
 
 def routing_needs_legacy_ha(checked: Checked) -> Iterator[Issue]:
@@ -143,8 +158,10 @@ def routing_needs_legacy_ha(checked: Checked) -> Iterator[Issue]:
     for field in ("enable_routing", "floating_intf_ip"):
         if routing.get(field):
             yield checked.error(
-                f"routing_service.{field}", f"needs the HA mode legacy active/standby, but serviceenginegroup {name} "
-                f"has {mode} (configure serviceenginegroup {name}, ha_mode {LEGACY.lower()}; or remove {field} first)")
+                f"routing_service.{field}",
+                f"needs the HA mode legacy active/standby, but serviceenginegroup {name} "
+                f"has {mode} (configure serviceenginegroup {name}, ha_mode {LEGACY.lower()}; or remove {field} first)",
+            )
 
 
 def floating_ip_in_se_network(checked: Checked) -> Iterator[Issue]:
@@ -155,16 +172,21 @@ def floating_ip_in_se_network(checked: Checked) -> Iterator[Issue]:
         if item["type"] == "V6":
             yield checked.error(path, "is an IPv6 address; IPv6 is not routed")
         elif checked.interface_of(address):
-            yield checked.error(path, f"{address} is the address of interface {checked.interface_of(address)}; "
-                                      "use a free address of that network")
+            yield checked.error(
+                path,
+                f"{address} is the address of interface {checked.interface_of(address)}; "
+                "use a free address of that network",
+            )
         elif checked.config.vsvips_with(address):
             yield checked.error(path, f"{address} is a VIP (vsvip {_vsvip_name(checked, address)}); use another one")
         elif not group:
             yield checked.warning(path, "its service engine group has no engines yet")
         elif not any(engine.interface_towards(address) for engine in group):
             networks = sorted({str(port.network) for engine in group for port in engine.ports})
-            yield checked.error(path, f"{address} is in no network of the engines ({', '.join(networks)}); "
-                                      "use a free address of one of them")
+            yield checked.error(
+                path,
+                f"{address} is in no network of the engines ({', '.join(networks)}); use a free address of one of them",
+            )
 
 
 def _vsvip_name(checked: Checked, address: str) -> str:
@@ -178,8 +200,11 @@ def one_networkservice_per_group_and_vrf(checked: Checked) -> Iterator[Issue]:
     for kind, uuid in checked.config.referrers(uuid_in(checked.body["se_group_ref"])):
         other = checked.config.get(kind, uuid) if kind == "networkservice" else None
         if other and uuid != checked.body["uuid"] and (other["se_group_ref"], other["vrf_ref"]) == place:
-            yield checked.error("", f"networkservice {other['name']} has the same service engine group and VRF; "
-                                    "change that one instead, or delete it first")
+            yield checked.error(
+                "",
+                f"networkservice {other['name']} has the same service engine group and VRF; "
+                "change that one instead, or delete it first",
+            )
 
 
 def networkservice_main_vrf(checked: Checked) -> Iterator[Issue]:
@@ -207,8 +232,16 @@ def static_routes_once(checked: Checked) -> Iterator[Issue]:
 
 def routing_moved_to_networkservice(checked: Checked) -> Iterator[Issue]:
     """What old releases set on the group."""
-    for field in ("enable_routing", "enable_vmac", "advertise_backend_networks", "floating_intf_ip",
-                  "floating_intf_ip_se_2"):
+    for field in (
+        "enable_routing",
+        "enable_vmac",
+        "advertise_backend_networks",
+        "floating_intf_ip",
+        "floating_intf_ip_se_2",
+    ):
         if checked.body.get(field):
-            yield checked.warning(field, f"is kept without effect; set {field} in the routing_service of a "
-                                         "networkservice (configure networkservice NAME)")
+            yield checked.warning(
+                field,
+                f"is kept without effect; set {field} in the routing_service of a "
+                "networkservice (configure networkservice NAME)",
+            )

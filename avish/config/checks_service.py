@@ -35,8 +35,11 @@ def virtualservice_needs_vip_and_pool(checked: Checked) -> Iterator[Issue]:
     if pool is None:
         yield checked.warning("", "there is no pool_ref: every connection is refused")
     elif pool.get("vrf_ref") != body.get("vrf_context_ref"):
-        yield checked.error("pool_ref", f"VRF Context for {body['name']} and pool {pool['name']} different; "
-                                        "set vrf_context_ref here or vrf_ref there to the same VRF")
+        yield checked.error(
+            "pool_ref",
+            f"VRF Context for {body['name']} and pool {pool['name']} different; "
+            "set vrf_context_ref here or vrf_ref there to the same VRF",
+        )
 
 
 def virtualservice_l4_only(checked: Checked) -> Iterator[Issue]:
@@ -45,19 +48,26 @@ def virtualservice_l4_only(checked: Checked) -> Iterator[Issue]:
     yield from _carrier_issues(checked, "network_profile_ref", checked.body.get("network_profile_ref"))
     for number, service in enumerate(checked.body.get("services", []), 1):
         path = f"services[{number}]"
-        for field, issues in (("override_application_profile_ref", _profile_issues),
-                              ("override_network_profile_ref", _carrier_issues)):
+        for field, issues in (
+            ("override_application_profile_ref", _profile_issues),
+            ("override_network_profile_ref", _carrier_issues),
+        ):
             if service.get(field):
                 yield from issues(checked, f"{path}.{field}", service[field])
         if service.get("enable_ssl"):
-            yield checked.error(f"{path}.enable_ssl", "TLS is not terminated; set no enable_ssl, "
-                                                      "the servers then see the TLS connection of the client")
+            yield checked.error(
+                f"{path}.enable_ssl",
+                "TLS is not terminated; set no enable_ssl, the servers then see the TLS connection of the client",
+            )
         if service["port"] == 0:
             yield checked.error(f"{path}.port", "port 0 is no port clients can connect to; give 1-65535")
         elif (service.get("port_range_end") or service["port"]) < service["port"]:
             end = service["port_range_end"]
-            yield checked.error(path, f"port_range_end {end} is below port {service['port']}; "
-                                      f"set port_range_end {service['port']} for a single port")
+            yield checked.error(
+                path,
+                f"port_range_end {end} is below port {service['port']}; "
+                f"set port_range_end {service['port']} for a single port",
+            )
     if checked.body.get("type", "VS_TYPE_NORMAL") != "VS_TYPE_NORMAL":
         yield checked.error("type", "virtual hosting needs layer 7, which is not forwarded; set type vs_type_normal")
 
@@ -66,8 +76,11 @@ def _profile_issues(checked: Checked, path: str, ref: str | None) -> Iterator[Is
     profile = checked.config.target(ref)
     if profile is not None and profile["type"] != L4:
         kind = profile["type"].rpartition("_")[2]
-        yield checked.error(path, f"{profile['name']} is an {kind} profile; only layer 4 is forwarded "
-                                  "(application_profile_ref System-L4-Application)")
+        yield checked.error(
+            path,
+            f"{profile['name']} is an {kind} profile; only layer 4 is forwarded "
+            "(application_profile_ref System-L4-Application)",
+        )
 
 
 def _carrier_issues(checked: Checked, path: str, ref: str | None) -> Iterator[Issue]:
@@ -76,8 +89,11 @@ def _carrier_issues(checked: Checked, path: str, ref: str | None) -> Iterator[Is
     if profile is None:
         return
     if kind not in PROTOCOLS:
-        yield checked.error(path, f"{profile['name']} is of type {kind}; only TCP and UDP are forwarded "
-                                  "(network_profile_ref System-TCP-Fast-Path or System-UDP-Fast-Path)")
+        yield checked.error(
+            path,
+            f"{profile['name']} is of type {kind}; only TCP and UDP are forwarded "
+            "(network_profile_ref System-TCP-Fast-Path or System-UDP-Fast-Path)",
+        )
     if kind in CARRIED_AS:
         yield checked.warning(path, f"{profile['name']} is carried as {CARRIED_AS[kind]}")
 
@@ -91,8 +107,11 @@ def vip_and_port_once(checked: Checked) -> Iterator[Issue]:
     for address in _addresses(config.target(body.get("vsvip_ref")) or {}):
         for rival, taken in rivals_of(config, address, mine):
             if rival["uuid"] != body["uuid"] and rival.get("vrf_context_ref") == body.get("vrf_context_ref"):
-                yield checked.error("services", f"virtualservice {rival['name']} has VIP {address} {taken} "
-                                                "already; use another port or another VIP")
+                yield checked.error(
+                    "services",
+                    f"virtualservice {rival['name']} has VIP {address} {taken} "
+                    "already; use another port or another VIP",
+                )
 
 
 def vsvip_in_one_group(checked: Checked) -> Iterator[Issue]:
@@ -103,8 +122,11 @@ def vsvip_in_one_group(checked: Checked) -> Iterator[Issue]:
         other = config.get(kind, uuid) if kind == "virtualservice" else None
         if vsvip and other and other.get("se_group_ref") != body.get("se_group_ref"):
             group = config.target(other.get("se_group_ref")) or {"name": "none"}
-            yield checked.error("se_group_ref", f"virtualservice {other['name']} has vsvip {vsvip['name']} in group "
-                                                f"{group['name']}; use the same group, or a vsvip of its own")
+            yield checked.error(
+                "se_group_ref",
+                f"virtualservice {other['name']} has vsvip {vsvip['name']} in group "
+                f"{group['name']}; use the same group, or a vsvip of its own",
+            )
             return
 
 
@@ -125,8 +147,11 @@ def preserve_client_ip_without_snat(checked: Checked) -> Iterator[Issue]:
     preserves = profile is not None and bool(profile.get("preserve_client_ip"))
     for field in ("snat_ip", "snat_ip6_addresses", "use_vip_as_snat"):
         if body.get(field) and preserves and profile is not None:
-            yield checked.error(field, f"applicationprofile {profile['name']} preserves the client's address, "
-                                       f"{field} replaces it; set no {field}, or use a profile that does not")
+            yield checked.error(
+                field,
+                f"applicationprofile {profile['name']} preserves the client's address, "
+                f"{field} replaces it; set no {field}, or use a profile that does not",
+            )
         elif body.get(field):
             yield checked.warning(field, "is kept; servers see the engine's own address")
 
@@ -138,8 +163,9 @@ def virtualservice_main_vrf(checked: Checked) -> Iterator[Issue]:
         yield checked.warning("vrf_context_ref", f"VRF {vrf['name']} is kept, but only VRF {MAIN_VRF} is forwarded")
     vsvip = checked.config.target(checked.body.get("vsvip_ref"))
     if vsvip is not None and vsvip.get("vrf_context_ref") != checked.body.get("vrf_context_ref"):
-        yield checked.error("vsvip_ref", f"vsvip {vsvip['name']} is in another VRF; set vrf_context_ref to the same "
-                                         "VRF in both")
+        yield checked.error(
+            "vsvip_ref", f"vsvip {vsvip['name']} is in another VRF; set vrf_context_ref to the same VRF in both"
+        )
 
 
 def vip_addresses(checked: Checked) -> Iterator[Issue]:
@@ -171,25 +197,33 @@ def _address_issues(checked: Checked, path: str, address: str, seen: set[str]) -
     if networks and not homes:
         yield checked.warning(path, f"{address} is in no network of the engines: clients need a route to them")
     if checked.interface_of(address):
-        yield checked.error(path, f"{address} is the address of interface {checked.interface_of(address)}; "
-                                  "use a free address")
+        yield checked.error(
+            path, f"{address} is the address of interface {checked.interface_of(address)}; use a free address"
+        )
     for service in checked.config.all("networkservice"):
         floating = service.get("routing_service", {}).get("floating_intf_ip", [])
         if any(item["addr"] == address for item in floating):
-            yield checked.error(path, f"{address} is a floating_intf_ip of networkservice {service['name']}; "
-                                      "use another address")
+            yield checked.error(
+                path, f"{address} is a floating_intf_ip of networkservice {service['name']}; use another address"
+            )
     yield from _port_issues(checked, path, address)
 
 
 def _port_issues(checked: Checked, path: str, address: str) -> Iterator[Issue]:
     """The same as vip_and_port_once, for all virtual services of an address at once: sorted, not each against each."""
-    users = [(body["vrf_context_ref"], item, body["name"]) for body in users_of(checked.config, address)
-             for item in port_ranges(checked.config, body)]
+    users = [
+        (body["vrf_context_ref"], item, body["name"])
+        for body in users_of(checked.config, address)
+        for item in port_ranges(checked.config, body)
+    ]
     users.sort(key=lambda user: (user[0], user[1].protocol, user[1].first))
     for (vrf, one, name), (other_vrf, other, other_name) in pairwise(users):
         if vrf == other_vrf and name != other_name and one.overlaps(other):
-            yield checked.error(path, f"virtualservices {name} and {other_name} would both have VIP {address} {other}; "
-                                      "use another address or other ports")
+            yield checked.error(
+                path,
+                f"virtualservices {name} and {other_name} would both have VIP {address} {other}; "
+                "use another address or other ports",
+            )
 
 
 def pool_servers_once(checked: Checked) -> Iterator[Issue]:
@@ -199,8 +233,10 @@ def pool_servers_once(checked: Checked) -> Iterator[Issue]:
         address, port = server["ip"]["addr"], server.get("port") or checked.body["default_server_port"]
         first = seen.setdefault((address, port), number)
         if first != number:
-            yield checked.error(f"servers[{number}]", f"{address} port {port} is server {first} already "
-                                                      "(no port means default_server_port); remove one")
+            yield checked.error(
+                f"servers[{number}]",
+                f"{address} port {port} is server {first} already (no port means default_server_port); remove one",
+            )
         if server["ip"]["type"] == "V6":
             yield checked.warning(f"servers[{number}]", "IPv6 is kept, but not forwarded: it gets no connections")
 

@@ -69,8 +69,12 @@ def users_of(config: Config, address: str) -> Iterator[Body]:
 def rivals_of(config: Config, address: str, ranges: Iterable[PortRange]) -> Iterator[tuple[Body, PortRange]]:
     """The virtual services on an address that have some of these ports, each with the ports in question."""
     ranges = list(ranges)
-    near = {uuid: None for vsvip in config.vsvips_with(address) for item in ranges
-            for uuid in sorted(config.services_near(vsvip, item.first, item.last))}
+    near = {
+        uuid: None
+        for vsvip in config.vsvips_with(address)
+        for item in ranges
+        for uuid in sorted(config.services_near(vsvip, item.first, item.last))
+    }
     for uuid in near:
         body = config.table("virtualservice")[uuid]
         for theirs in port_ranges(config, body):

@@ -133,7 +133,9 @@ class SqliteStore:
             raise KeyError(number)
         rows = self._rows(
             "SELECT type, body FROM versions WHERE first <= ? AND (last IS NULL OR last >= ?) ORDER BY place",
-            number, number)
+            number,
+            number,
+        )
         return Config.of(number, ((kind, json.loads(body)) for kind, body in rows))
 
     def ids(self) -> Ids:
@@ -170,10 +172,16 @@ class SqliteStore:
     def check(self) -> list[str]:
         """What is wrong with the store, in words; empty when it is sound."""
         found = [str(row[0]) for row in self._rows("PRAGMA integrity_check") if row[0] != "ok"]
-        found += [f"{uuid} has {number} current versions" for uuid, number in self._rows(
-            "SELECT uuid, count(*) FROM versions WHERE last IS NULL GROUP BY uuid HAVING count(*) > 1")]
-        found += [f"number {number} of {kind} was given twice" for kind, number in self._rows(
-            "SELECT kind, number FROM ids GROUP BY kind, number HAVING count(*) > 1")]
+        found += [
+            f"{uuid} has {number} current versions"
+            for uuid, number in self._rows(
+                "SELECT uuid, count(*) FROM versions WHERE last IS NULL GROUP BY uuid HAVING count(*) > 1"
+            )
+        ]
+        found += [
+            f"number {number} of {kind} was given twice"
+            for kind, number in self._rows("SELECT kind, number FROM ids GROUP BY kind, number HAVING count(*) > 1")
+        ]
         try:
             config = self.load()
         except ValueError as error:

@@ -161,8 +161,11 @@ class _Work:
 
     def _shadows(self, kind: str) -> list[str]:
         """The debug objects that live by the names of this type: they go when it goes."""
-        return [name for name, (verb, _, _) in self.schema.index.items()
-                if verb == "debug" and self.schema.object(name).names == kind]
+        return [
+            name
+            for name, (verb, _, _) in self.schema.index.items()
+            if verb == "debug" and self.schema.object(name).names == kind
+        ]
 
     def _name_free(self, kind: ObjectType, body: Body) -> None:
         holder = self.draft.uuid_of(kind.name, body.get("name", ""))

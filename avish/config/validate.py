@@ -83,7 +83,8 @@ def _dependents(old: Config, new: Config, change: Change) -> Iterator[Look]:
             yield from _referring(new, uuid, "networkservice", "nat_ip_not_interface_ip_of_service")
         case "applicationprofile":
             yield from _referring(
-                new, uuid, "virtualservice", "virtualservice_l4_only", "preserve_client_ip_without_snat")
+                new, uuid, "virtualservice", "virtualservice_l4_only", "preserve_client_ip_without_snat"
+            )
         case "networkprofile" if _carrier(old, uuid) != _carrier(new, uuid):
             yield from _referring(new, uuid, "virtualservice", "virtualservice_l4_only", "vip_and_port_once")
         case "pool":

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from avish.shell.batch import Numbered
 
 
-
 def main(argv: list[str] | None = None) -> int:
     """Run the shell; the exit status."""
     options = _options().parse_args(argv)

@@ -66,8 +66,7 @@ class World:
     def engine(self, name, group="Default-Group", **interfaces):
         """An engine, as the controller makes it of a topology; interface="address/length"."""
         vnics = [
-            {"if_name": port, "mac_address": "02:00:00:00:00:01",
-             "vnic_networks": [{"ip": address, "mode": "STATIC"}]}
+            {"if_name": port, "mac_address": "02:00:00:00:00:01", "vnic_networks": [{"ip": address, "mode": "STATIC"}]}
             for port, address in interfaces.items()
         ]
         return self.put("serviceengine", name=name, se_group_ref=group, data_vnics=vnics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from ipaddress import ip_address
 
 from hypothesis import assume
 from hypothesis import strategies as st
@@ -43,7 +44,7 @@ def _numbers(kind):
 
 
 STRATEGIES = (
-    (RangeType, lambda _: st.tuples(V4, V4).map("-".join)),
+    (RangeType, lambda _: st.tuples(V4, V4).map(lambda ends: "-".join(sorted(ends, key=ip_address)))),
     (types.Number, _numbers),
     (types.Enum, lambda kind: st.sampled_from([spelled for word in kind.words() for spelled in (word, word.upper())])),
     (types.Prefix, lambda _: st.tuples(V4, st.integers(0, 32)).map(lambda pair: f"{pair[0]}/{pair[1]}")),

@@ -28,7 +28,10 @@ def test_both_engines(ftp):
                 "10.10.40.1": Address("10.10.40.1", "eth2", "floating"),
                 "10.10.10.1": Address("10.10.10.1", "eth1", "floating"),
             },
-            routes=ROUTES, services={1: SERVICE}, nat={1: RULE}, switches={"routing": True},
+            routes=ROUTES,
+            services={1: SERVICE},
+            nat={1: RULE},
+            switches={"routing": True},
         ),
         "se2": SeState(routes=ROUTES, services={1: SERVICE}, nat={1: RULE}, switches={"routing": False}),
     }

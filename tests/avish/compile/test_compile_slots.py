@@ -13,16 +13,24 @@ def named(**ratios):
     return [Weighted(name, 80, ratio) for name, ratio in ratios.items()]
 
 
-@pytest.mark.parametrize(("ratios", "order"), [
-    ({}, ""), ({"a": 7}, "a"), ({"a": 1, "b": 1}, "ab"), ({"a": 2, "b": 2, "c": 4}, "cabc"), ({"a": 3, "b": 1}, "aaba"),
-    ({"a": 10, "b": 20}, "bab"),
-])
+@pytest.mark.parametrize(
+    ("ratios", "order"),
+    [
+        ({}, ""),
+        ({"a": 7}, "a"),
+        ({"a": 1, "b": 1}, "ab"),
+        ({"a": 2, "b": 2, "c": 4}, "cabc"),
+        ({"a": 3, "b": 1}, "aaba"),
+        ({"a": 10, "b": 20}, "bab"),
+    ],
+)
 def test_turns(ratios, order):
     assert "".join(ip for ip, _ in turns(named(**ratios))) == order
 
 
 servers = st.lists(st.integers(1, 20), min_size=1, max_size=8).map(
-    lambda ratios: [Weighted(f"10.0.0.{n}", 80, ratio) for n, ratio in enumerate(ratios)])
+    lambda ratios: [Weighted(f"10.0.0.{n}", 80, ratio) for n, ratio in enumerate(ratios)]
+)
 
 
 @given(servers)

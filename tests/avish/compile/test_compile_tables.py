@@ -10,8 +10,13 @@ from avish.config.transaction import Delete, Put
 from dataplane.diff import diff
 from dataplane.model import Address, AddressMatch, Listener, NatRule, PortMatch, ProtocolMatch, Route
 
-RULE = {"index": 2, "name": "r", "enable": True, "match": {},
-        "action": {"type": "NAT_POLICY_ACTION_TYPE_DYNAMIC_IP_PORT", "nat_info": [{"nat_ip": "10.10.10.50"}]}}
+RULE = {
+    "index": 2,
+    "name": "r",
+    "enable": True,
+    "match": {},
+    "action": {"type": "NAT_POLICY_ACTION_TYPE_DYNAMIC_IP_PORT", "nat_info": [{"nat_ip": "10.10.10.50"}]},
+}
 
 
 def service(world):
@@ -19,36 +24,59 @@ def service(world):
     return found
 
 
-@pytest.mark.parametrize(("fields", "listeners"), [
-    ({"services": [{"port": 21}, {"port": 50, "port_range_end": 60}]}, [("tcp", 21, 21), ("tcp", 50, 60)]),
-    ({"network_profile_ref": "System-UDP-Fast-Path"}, [("udp", 21, 21)]),
-    ({"services": [{"port": 53}, {"port": 53, "override_network_profile_ref": "System-UDP-Fast-Path"}]},
-     [("tcp", 53, 53), ("udp", 53, 53)]),
-])
+@pytest.mark.parametrize(
+    ("fields", "listeners"),
+    [
+        ({"services": [{"port": 21}, {"port": 50, "port_range_end": 60}]}, [("tcp", 21, 21), ("tcp", 50, 60)]),
+        ({"network_profile_ref": "System-UDP-Fast-Path"}, [("udp", 21, 21)]),
+        (
+            {"services": [{"port": 53}, {"port": 53, "override_network_profile_ref": "System-UDP-Fast-Path"}]},
+            [("tcp", 53, 53), ("udp", 53, 53)],
+        ),
+    ],
+)
 def test_listeners(ftp, fields, listeners):
     ftp.put("virtualservice", name="ftp-vs", **fields)
     assert service(ftp).listeners == tuple(Listener("10.10.10.50", *listener) for listener in listeners)
 
 
-@pytest.mark.parametrize(("kind", "fields", "snat"), [
-    ("applicationprofile", {"name": "L4-preserve-client-ip"}, False),
-    ("applicationprofile", {"name": "L4-preserve-client-ip", "preserve_client_ip": False}, True),
-    ("virtualservice", {"name": "ftp-vs", "application_profile_ref": "System-L4-Application"}, True),
-    ("virtualservice", {"name": "ftp-vs", "application_profile_ref": "System-L4-Application",
-                        "network_profile_ref": "System-UDP-No-SNAT"}, False),
-])
+@pytest.mark.parametrize(
+    ("kind", "fields", "snat"),
+    [
+        ("applicationprofile", {"name": "L4-preserve-client-ip"}, False),
+        ("applicationprofile", {"name": "L4-preserve-client-ip", "preserve_client_ip": False}, True),
+        ("virtualservice", {"name": "ftp-vs", "application_profile_ref": "System-L4-Application"}, True),
+        (
+            "virtualservice",
+            {
+                "name": "ftp-vs",
+                "application_profile_ref": "System-L4-Application",
+                "network_profile_ref": "System-UDP-No-SNAT",
+            },
+            False,
+        ),
+    ],
+)
 def test_source_address_towards_servers(ftp, kind, fields, snat):
     ftp.states()
     ftp.put(kind, **fields)
     assert service(ftp).snat is snat
 
 
-@pytest.mark.parametrize(("fields", "slots"), [
-    ({"servers": [{"ip": "10.0.0.1", "ratio": 2}, {"ip": "10.0.0.2", "port": 99}]},
-     [("10.0.0.1", 21), ("10.0.0.2", 99), ("10.0.0.1", 21)]),
-    ({"servers": [{"ip": "10.0.0.1", "enabled": False}, {"ip": "10.0.0.2", "port": 0}, {"ip": "fd00::1"}]}, [("10.0.0.2", 21)]),
-    ({"enabled": False}, []),
-])
+@pytest.mark.parametrize(
+    ("fields", "slots"),
+    [
+        (
+            {"servers": [{"ip": "10.0.0.1", "ratio": 2}, {"ip": "10.0.0.2", "port": 99}]},
+            [("10.0.0.1", 21), ("10.0.0.2", 99), ("10.0.0.1", 21)],
+        ),
+        (
+            {"servers": [{"ip": "10.0.0.1", "enabled": False}, {"ip": "10.0.0.2", "port": 0}, {"ip": "fd00::1"}]},
+            [("10.0.0.2", 21)],
+        ),
+        ({"enabled": False}, []),
+    ],
+)
 def test_slots_of_a_pool(ftp, fields, slots):
     ftp.put("pool", name="ftp-pool", **fields)
     assert service(ftp).slots == tuple(slots)
@@ -85,8 +113,15 @@ def test_only_global_is_forwarded(ftp):
     ftp.delete("networkservice", "ftp-routing")
     ftp.put("vsvip", name="ftp-vip", vrf_context_ref="blue")
     ftp.put("pool", name="ftp-pool", vrf_ref="blue")
-    ftp.put("virtualservice", name="blue-vs", vrf_context_ref="blue", vsvip_ref="ftp-vip", pool_ref="ftp-pool",
-            services=[{"port": 1}], application_profile_ref="System-L4-Application")
+    ftp.put(
+        "virtualservice",
+        name="blue-vs",
+        vrf_context_ref="blue",
+        vsvip_ref="ftp-vip",
+        pool_ref="ftp-pool",
+        services=[{"port": 1}],
+        application_profile_ref="System-L4-Application",
+    )
     state = ftp.states()["se1"]
     assert (state.services, state.addresses, state.switches) == ({}, {}, {"routing": False})
     assert set(state.routes) == {"10.10.20.0/24"}
@@ -94,12 +129,16 @@ def test_only_global_is_forwarded(ftp):
 
 def test_routes(ftp):
     ftp.engine("se3", eth1="10.10.10.13/24", eth3="172.16.0.13/24")
-    ftp.put("vrfcontext", name="global", static_routes=[
-        {"prefix": "0.0.0.0/0", "next_hop": "172.16.0.1", "if_name": "eth3"},
-        {"prefix": "10.5.0.0/16", "next_hop": "10.10.10.254"},
-        {"prefix": "10.5.0.0/16", "next_hop": "10.10.10.253"},
-        {"prefix": "fd00::/64", "next_hop": "fd00::1"},
-    ])
+    ftp.put(
+        "vrfcontext",
+        name="global",
+        static_routes=[
+            {"prefix": "0.0.0.0/0", "next_hop": "172.16.0.1", "if_name": "eth3"},
+            {"prefix": "10.5.0.0/16", "next_hop": "10.10.10.254"},
+            {"prefix": "10.5.0.0/16", "next_hop": "10.10.10.253"},
+            {"prefix": "fd00::/64", "next_hop": "fd00::1"},
+        ],
+    )
     states = ftp.states()
     shared = {"10.5.0.0/16": Route("10.5.0.0/16", "10.10.10.254")}
     assert states["se1"].routes == shared
@@ -107,24 +146,56 @@ def test_routes(ftp):
 
 
 def test_a_nat_rule_with_everything(ftp):
-    ftp.put("ipaddrgroup", name="g", addrs=["10.9.0.1"], ranges=[{"begin": "10.9.1.1", "end": "10.9.1.9"}], prefixes=["10.9.2.0/24"])
-    ftp.put("natpolicy", name="ftp-nat", rules=[{**RULE, "match": {
-        "source_ip": {"match_criteria": "IS_NOT_IN", "addrs": ["10.1.0.1", "10.9.0.1", "fd00::1"], "group_refs": ["g"]},
-        "destination_ip": {"match_criteria": "IS_IN", "prefixes": ["10.2.0.0/16"]},
-        "services": {"destination_port": {"match_criteria": "IS_NOT_IN", "ports": [25, 80, 25]},
-                     "protocol": {"match_criteria": "IS_IN", "protocol": "PROTOCOL_TCP"}}},
-        "action": {**RULE["action"], "nat_info": [
-            {"nat_ip": "10.10.10.60"}, {"nat_ip_range": {"begin": "10.10.10.70", "end": "10.10.10.72"}}]},
-    }])
+    ftp.put(
+        "ipaddrgroup",
+        name="g",
+        addrs=["10.9.0.1"],
+        ranges=[{"begin": "10.9.1.1", "end": "10.9.1.9"}],
+        prefixes=["10.9.2.0/24"],
+    )
+    ftp.put(
+        "natpolicy",
+        name="ftp-nat",
+        rules=[
+            {
+                **RULE,
+                "match": {
+                    "source_ip": {
+                        "match_criteria": "IS_NOT_IN",
+                        "addrs": ["10.1.0.1", "10.9.0.1", "fd00::1"],
+                        "group_refs": ["g"],
+                    },
+                    "destination_ip": {"match_criteria": "IS_IN", "prefixes": ["10.2.0.0/16"]},
+                    "services": {
+                        "destination_port": {"match_criteria": "IS_NOT_IN", "ports": [25, 80, 25]},
+                        "protocol": {"match_criteria": "IS_IN", "protocol": "PROTOCOL_TCP"},
+                    },
+                },
+                "action": {
+                    **RULE["action"],
+                    "nat_info": [
+                        {"nat_ip": "10.10.10.60"},
+                        {"nat_ip_range": {"begin": "10.10.10.70", "end": "10.10.10.72"}},
+                    ],
+                },
+            }
+        ],
+    )
     state = ftp.states()["se1"]
-    assert list(state.nat.values()) == [NatRule(
-        id=2, order=("ftp-nat", 2), pool=("10.10.10.60", "10.10.10.70-10.10.10.72"),
-        source=AddressMatch(("10.1.0.1", "10.9.0.1", "10.9.1.1-10.9.1.9", "10.9.2.0/24"), negate=True),
-        destination=AddressMatch(("10.2.0.0/16",)), destination_port=PortMatch((25, 80), negate=True),
-        protocol=ProtocolMatch("tcp"),
-    )]
+    assert list(state.nat.values()) == [
+        NatRule(
+            id=2,
+            order=("ftp-nat", 2),
+            pool=("10.10.10.60", "10.10.10.70-10.10.10.72"),
+            source=AddressMatch(("10.1.0.1", "10.9.0.1", "10.9.1.1-10.9.1.9", "10.9.2.0/24"), negate=True),
+            destination=AddressMatch(("10.2.0.0/16",)),
+            destination_port=PortMatch((25, 80), negate=True),
+            protocol=ProtocolMatch("tcp"),
+        )
+    ]
     assert [ip for ip, address in state.addresses.items() if address.kind == "nat"] == sorted(
-        ["10.10.10.60", "10.10.10.70", "10.10.10.71", "10.10.10.72"], key=list(state.addresses).index)
+        ["10.10.10.60", "10.10.10.70", "10.10.10.71", "10.10.10.72"], key=list(state.addresses).index
+    )
 
 
 def test_a_rule_that_matches_all_and_one_that_is_off(ftp):
@@ -174,30 +245,44 @@ def test_what_did_not_change_is_the_same_object(ftp):
         assert getattr(after, table) is getattr(before, table)
 
 
-toggles = st.sampled_from([
-    ("virtualservice", "ftp-vs", "enabled", [True, False]),
-    ("virtualservice", "ftp-vs", "services", [[{"port": 21}], [{"port": 22}]]),
-    ("virtualservice", "ftp-vs", "application_profile_ref", ["System-L4-Application", "L4-preserve-client-ip"]),
-    ("pool", "ftp-pool", "enabled", [True, False]),
-    ("pool", "ftp-pool", "servers", [[], [{"ip": "10.10.40.101"}]]),
-    ("applicationprofile", "L4-preserve-client-ip", "preserve_client_ip", [True, False]),
-    ("vsvip", "ftp-vip", "vip", [[{"vip_id": "1", "ip_address": ip}] for ip in ("10.10.10.50", "10.10.10.51")]),
-    ("natpolicy", "ftp-nat", "rules", [[], [RULE], [{**RULE, "enable": False}]]),
-    ("networkservice", "ftp-routing", "routing_service", [
-        {"enable_routing": True, "nat_policy_ref": "ftp-nat"}, {"floating_intf_ip": ["10.10.40.1"]}, {}]),
-    ("vrfcontext", "global", "static_routes", [[], [{"prefix": "10.8.0.0/16", "next_hop": "10.10.40.9"}]]),
-    ("serviceengine", "se1", "se_group_ref", ["Default-Group", "spare"]),
-    ("second", "", "", [True, False]),
-]).flatmap(lambda item: st.tuples(st.just(item[:3]), st.sampled_from(item[3])))
+toggles = st.sampled_from(
+    [
+        ("virtualservice", "ftp-vs", "enabled", [True, False]),
+        ("virtualservice", "ftp-vs", "services", [[{"port": 21}], [{"port": 22}]]),
+        ("virtualservice", "ftp-vs", "application_profile_ref", ["System-L4-Application", "L4-preserve-client-ip"]),
+        ("pool", "ftp-pool", "enabled", [True, False]),
+        ("pool", "ftp-pool", "servers", [[], [{"ip": "10.10.40.101"}]]),
+        ("applicationprofile", "L4-preserve-client-ip", "preserve_client_ip", [True, False]),
+        ("vsvip", "ftp-vip", "vip", [[{"vip_id": "1", "ip_address": ip}] for ip in ("10.10.10.50", "10.10.10.51")]),
+        ("natpolicy", "ftp-nat", "rules", [[], [RULE], [{**RULE, "enable": False}]]),
+        (
+            "networkservice",
+            "ftp-routing",
+            "routing_service",
+            [{"enable_routing": True, "nat_policy_ref": "ftp-nat"}, {"floating_intf_ip": ["10.10.40.1"]}, {}],
+        ),
+        ("vrfcontext", "global", "static_routes", [[], [{"prefix": "10.8.0.0/16", "next_hop": "10.10.40.9"}]]),
+        ("serviceengine", "se1", "se_group_ref", ["Default-Group", "spare"]),
+        ("second", "", "", [True, False]),
+    ]
+).flatmap(lambda item: st.tuples(st.just(item[:3]), st.sampled_from(item[3])))
 
 
 def _second(world, *, there):
     """A second virtual service on the same VIP comes or goes."""
     uuid = world.config.uuid_of("virtualservice", "second")
     if there and not uuid:
-        return Put("virtualservice", None, {
-            "name": "second", "vsvip_ref": "ftp-vip", "pool_ref": "ftp-pool", "services": [{"port": 8080}],
-            "application_profile_ref": "System-L4-Application"})
+        return Put(
+            "virtualservice",
+            None,
+            {
+                "name": "second",
+                "vsvip_ref": "ftp-vip",
+                "pool_ref": "ftp-pool",
+                "services": [{"port": 8080}],
+                "application_profile_ref": "System-L4-Application",
+            },
+        )
     return Delete("virtualservice", uuid) if uuid and not there else None
 
 

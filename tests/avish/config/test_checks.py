@@ -30,7 +30,9 @@ def test_an_unknown_check_is_refused():
 
 def test_nat_needs_routing(ftp):
     errors = ftp.errors("networkservice", name="ftp-routing", routing_service={"nat_policy_ref": "ftp-nat"})
-    assert has(errors, "networkservice ftp-routing routing_service.nat_policy_ref", "set enable_routing", "no nat_policy_ref")
+    assert has(
+        errors, "networkservice ftp-routing routing_service.nat_policy_ref", "set enable_routing", "no nat_policy_ref"
+    )
 
 
 def test_nat_does_not_go_with_the_linux_ipstack(ftp):
@@ -40,10 +42,19 @@ def test_nat_does_not_go_with_the_linux_ipstack(ftp):
 
 def test_routing_needs_legacy_ha(world):
     world.two_engines()
-    errors = world.errors("networkservice", name="ns", se_group_ref="Default-Group", service_type="ROUTING_SERVICE",
-                          routing_service=ROUTING)
-    assert has(errors, "networkservice ns routing_service.enable_routing", "HA_MODE_SHARED",
-               "configure serviceenginegroup Default-Group, ha_mode ha_mode_legacy_active_standby")
+    errors = world.errors(
+        "networkservice",
+        name="ns",
+        se_group_ref="Default-Group",
+        service_type="ROUTING_SERVICE",
+        routing_service=ROUTING,
+    )
+    assert has(
+        errors,
+        "networkservice ns routing_service.enable_routing",
+        "HA_MODE_SHARED",
+        "configure serviceenginegroup Default-Group, ha_mode ha_mode_legacy_active_standby",
+    )
 
 
 def test_ha_mode_changed_back_under_a_network_service(ftp):
@@ -51,37 +62,59 @@ def test_ha_mode_changed_back_under_a_network_service(ftp):
     assert has(errors, "networkservice ftp-routing routing_service.enable_routing", "has HA_MODE_SHARED")
 
 
-@pytest.mark.parametrize("info", [
-    [{"nat_ip": "10.10.10.12"}], [{"nat_ip_range": {"begin": "10.10.10.5", "end": "10.10.10.20"}}],
-])
+@pytest.mark.parametrize(
+    "info",
+    [
+        [{"nat_ip": "10.10.10.12"}],
+        [{"nat_ip_range": {"begin": "10.10.10.5", "end": "10.10.10.20"}}],
+    ],
+)
 def test_nat_ip_that_is_an_interface_ip(ftp, info):
-    assert has(ftp.errors("natpolicy", **nat(ftp, info)), "natpolicy ftp-nat rules[1].action.nat_info[1]",
-               "is the address of interface se2 eth1")
+    assert has(
+        ftp.errors("natpolicy", **nat(ftp, info)),
+        "natpolicy ftp-nat rules[1].action.nat_info[1]",
+        "is the address of interface se2 eth1",
+    )
 
 
 def test_nat_ip_that_is_a_floating_ip(ftp):
-    assert has(ftp.errors("natpolicy", **nat(ftp, [{"nat_ip": "10.10.10.1"}])),
-               "networkservice ftp-routing routing_service", "10.10.10.1 is a floating_intf_ip", "natpolicy ftp-nat")
+    assert has(
+        ftp.errors("natpolicy", **nat(ftp, [{"nat_ip": "10.10.10.1"}])),
+        "networkservice ftp-routing routing_service",
+        "10.10.10.1 is a floating_intf_ip",
+        "natpolicy ftp-nat",
+    )
 
 
 def test_floating_ip_that_becomes_a_nat_ip(ftp):
     service = {**ROUTING, "floating_intf_ip": ["10.10.40.1", "10.10.10.7"], "nat_policy_ref": "ftp-nat"}
     ftp.put("natpolicy", **nat(ftp, [{"nat_ip": "10.10.10.7"}]))
-    assert has(ftp.errors("networkservice", name="ftp-routing", routing_service=service), "10.10.10.7 is a floating_intf_ip")
+    assert has(
+        ftp.errors("networkservice", name="ftp-routing", routing_service=service), "10.10.10.7 is a floating_intf_ip"
+    )
 
 
 def test_an_engine_that_takes_a_nat_ip_or_vip(ftp):
-    vnics = [{"if_name": "eth1", "mac_address": "02:00:00:00:00:01", "vnic_networks": [{"ip": "10.10.10.50/24", "mode": "STATIC"}]}]
+    vnics = [
+        {
+            "if_name": "eth1",
+            "mac_address": "02:00:00:00:00:01",
+            "vnic_networks": [{"ip": "10.10.10.50/24", "mode": "STATIC"}],
+        }
+    ]
     errors = ftp.errors("serviceengine", name="se3", se_group_ref="Default-Group", data_vnics=vnics)
     assert has(errors, "natpolicy ftp-nat", "interface se3 eth1")
     assert has(errors, "vsvip ftp-vip", "interface se3 eth1")
 
 
-@pytest.mark.parametrize(("address", "parts"), [
-    ("10.99.0.1", ["floating_intf_ip[1]", "in no network of the engines (10.10.10.0/24, 10.10.40.0/24)"]),
-    ("10.10.10.12", ["is the address of interface se2 eth1"]),
-    ("10.10.10.50", ["is a VIP (vsvip ftp-vip)"]),
-])
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("10.99.0.1", ["floating_intf_ip[1]", "in no network of the engines (10.10.10.0/24, 10.10.40.0/24)"]),
+        ("10.10.10.12", ["is the address of interface se2 eth1"]),
+        ("10.10.10.50", ["is a VIP (vsvip ftp-vip)"]),
+    ],
+)
 def test_floating_ip(ftp, address, parts):
     service = {**ROUTING, "floating_intf_ip": [address]}
     assert has(ftp.errors("networkservice", name="ftp-routing", routing_service=service), *parts)
@@ -89,9 +122,18 @@ def test_floating_ip(ftp, address, parts):
 
 def test_engines_that_leave_their_network(ftp):
     def moved(name):
-        vnics = [{"if_name": "eth1", "mac_address": "02:00:00:00:00:01",
-                  "vnic_networks": [{"ip": "10.10.10.11/24", "mode": "STATIC"}]}]
-        return Put("serviceengine", ftp.config.uuid_of("serviceengine", name), {"name": name, "se_group_ref": "Default-Group", "data_vnics": vnics})
+        vnics = [
+            {
+                "if_name": "eth1",
+                "mac_address": "02:00:00:00:00:01",
+                "vnic_networks": [{"ip": "10.10.10.11/24", "mode": "STATIC"}],
+            }
+        ]
+        return Put(
+            "serviceengine",
+            ftp.config.uuid_of("serviceengine", name),
+            {"name": name, "se_group_ref": "Default-Group", "data_vnics": vnics},
+        )
 
     errors = [str(issue) for issue in ftp.prepare(moved("se1"), moved("se2")).errors]
     assert has(errors, "networkservice ftp-routing", "10.10.40.1 is in no network of the engines")
@@ -110,17 +152,32 @@ def nat(world, info, **match):
 VIP = [{"nat_ip": "10.10.10.50"}]
 
 
-@pytest.mark.parametrize(("info", "match", "text"), [
-    ([], {}, "natpolicy ftp-nat rules[1].action: nat_info is missing (nat_info, then nat_ip ADDRESS)"),
-    ([{}], {}, "natpolicy ftp-nat rules[1].action.nat_info[1]: give either nat_ip ADDRESS or nat_ip_range"),
-    ([{"nat_ip": "fd00::1"}], {}, "IPv6 flows are not translated"),
-    ([{"nat_ip_range": {"begin": "10.0.0.1", "end": "10.9.0.1"}}], {}, "at most 1024"),
-    ([{"nat_ip_range": {"begin": "10.0.0.9", "end": "10.0.0.1"}}], {}, "10.0.0.9-10.0.0.1 runs backwards; exchange begin and end"),
-    (VIP, {"source_ip": {"match_criteria": "IS_IN"}}, "rules[1].match.source_ip: no addresses given"),
-    (VIP, {"services": {"source_port": {"match_criteria": "IS_IN"}}}, "services.source_port: no ports given"),
-    (VIP, {"services": {"source_port": {"match_criteria": "IS_IN", "ports": [20]},
-                        "protocol": {"match_criteria": "IS_IN", "protocol": "PROTOCOL_ICMP"}}}, "only TCP and UDP have ports"),
-])
+@pytest.mark.parametrize(
+    ("info", "match", "text"),
+    [
+        ([], {}, "natpolicy ftp-nat rules[1].action: nat_info is missing (nat_info, then nat_ip ADDRESS)"),
+        ([{}], {}, "natpolicy ftp-nat rules[1].action.nat_info[1]: give either nat_ip ADDRESS or nat_ip_range"),
+        ([{"nat_ip": "fd00::1"}], {}, "IPv6 flows are not translated"),
+        ([{"nat_ip_range": {"begin": "10.0.0.1", "end": "10.9.0.1"}}], {}, "at most 1024"),
+        (
+            [{"nat_ip_range": {"begin": "10.0.0.9", "end": "10.0.0.1"}}],
+            {},
+            "10.0.0.9-10.0.0.1 runs backwards; exchange begin and end",
+        ),
+        (VIP, {"source_ip": {"match_criteria": "IS_IN"}}, "rules[1].match.source_ip: no addresses given"),
+        (VIP, {"services": {"source_port": {"match_criteria": "IS_IN"}}}, "services.source_port: no ports given"),
+        (
+            VIP,
+            {
+                "services": {
+                    "source_port": {"match_criteria": "IS_IN", "ports": [20]},
+                    "protocol": {"match_criteria": "IS_IN", "protocol": "PROTOCOL_ICMP"},
+                }
+            },
+            "only TCP and UDP have ports",
+        ),
+    ],
+)
 def test_incomplete_nat_rules(ftp, info, match, text):
     assert has(ftp.errors("natpolicy", **nat(ftp, info, **match)), text)
 
@@ -132,19 +189,32 @@ def test_index_below_zero_and_twice(ftp):
 
 
 def service(world, name, **fields):
-    whole = {"services": [{"port": 21}], "vsvip_ref": "ftp-vip", "pool_ref": "ftp-pool",
-             "application_profile_ref": "System-L4-Application", "network_profile_ref": "System-TCP-Fast-Path"}
+    whole = {
+        "services": [{"port": 21}],
+        "vsvip_ref": "ftp-vip",
+        "pool_ref": "ftp-pool",
+        "application_profile_ref": "System-L4-Application",
+        "network_profile_ref": "System-TCP-Fast-Path",
+    }
     return {"name": name, **whole, **fields}
 
 
-@pytest.mark.parametrize(("services", "clash"), [
-    ([{"port": 21}], True), ([{"port": 20, "port_range_end": 22}], True), ([{"port": 1, "port_range_end": 65535}], True),
-    ([{"port": 22}], False), ([{"port": 21, "override_network_profile_ref": "System-UDP-Fast-Path"}], False),
-])
+@pytest.mark.parametrize(
+    ("services", "clash"),
+    [
+        ([{"port": 21}], True),
+        ([{"port": 20, "port_range_end": 22}], True),
+        ([{"port": 1, "port_range_end": 65535}], True),
+        ([{"port": 22}], False),
+        ([{"port": 21, "override_network_profile_ref": "System-UDP-Fast-Path"}], False),
+    ],
+)
 def test_vip_and_port_once(ftp, services, clash):
     errors = ftp.errors("virtualservice", **service(ftp, "second", services=services))
-    text = ("virtualservice second services: virtualservice ftp-vs has VIP 10.10.10.50 tcp port 21 already; "
-            "use another port or another VIP")
+    text = (
+        "virtualservice second services: virtualservice ftp-vs has VIP 10.10.10.50 tcp port 21 already; "
+        "use another port or another VIP"
+    )
     assert errors == ([text] if clash else [])
 
 
@@ -152,7 +222,9 @@ def test_vip_and_port_once_over_two_vsvips(ftp):
     ftp.put("vsvip", name="other", vip=[{"ip_address": "10.10.10.51"}])
     ftp.put("virtualservice", **service(ftp, "second", vsvip_ref="other"))
     errors = ftp.errors("vsvip", name="other", vip=[{"ip_address": "10.10.10.50"}])
-    assert has(errors, "vsvip other vip[1].ip_address", "virtualservices ", "would both have VIP 10.10.10.50 tcp port 21")
+    assert has(
+        errors, "vsvip other vip[1].ip_address", "virtualservices ", "would both have VIP 10.10.10.50 tcp port 21"
+    )
 
 
 def test_a_network_profile_that_changes_its_protocol(ftp):
@@ -164,20 +236,28 @@ def test_a_network_profile_that_changes_its_protocol(ftp):
 
 
 def test_ports_of_one_service_once(ftp):
-    errors = ftp.errors("virtualservice", **service(ftp, "second", services=[{"port": 80, "port_range_end": 90}, {"port": 85}]))
+    errors = ftp.errors(
+        "virtualservice", **service(ftp, "second", services=[{"port": 80, "port_range_end": 90}, {"port": 85}])
+    )
     assert has(errors, "tcp port 80-90 and tcp port 85 overlap")
 
 
-@pytest.mark.parametrize(("fields", "parts"), [
-    ({"application_profile_ref": "System-HTTP"}, ["application_profile_ref", "HTTP profile; only layer 4", "System-L4-Application"]),
-    ({"network_profile_ref": "System-SCTP-Proxy"}, ["network_profile_ref", "only TCP and UDP"]),
-    ({"services": [{"port": 443, "enable_ssl": True}]}, ["services[1].enable_ssl", "TLS is not terminated"]),
-    ({"services": [{"port": 0}]}, ["services[1].port", "give 1-65535"]),
-    ({"services": [{"port": 90, "port_range_end": 80}]}, ["port_range_end 80 is below port 90"]),
-    ({"services": []}, ["services are missing"]),
-    ({"vsvip_ref": None}, ["vsvip_ref is missing"]),
-    ({"type": "VS_TYPE_VH_PARENT"}, ["layer 7"]),
-])
+@pytest.mark.parametrize(
+    ("fields", "parts"),
+    [
+        (
+            {"application_profile_ref": "System-HTTP"},
+            ["application_profile_ref", "HTTP profile; only layer 4", "System-L4-Application"],
+        ),
+        ({"network_profile_ref": "System-SCTP-Proxy"}, ["network_profile_ref", "only TCP and UDP"]),
+        ({"services": [{"port": 443, "enable_ssl": True}]}, ["services[1].enable_ssl", "TLS is not terminated"]),
+        ({"services": [{"port": 0}]}, ["services[1].port", "give 1-65535"]),
+        ({"services": [{"port": 90, "port_range_end": 80}]}, ["port_range_end 80 is below port 90"]),
+        ({"services": []}, ["services are missing"]),
+        ({"vsvip_ref": None}, ["vsvip_ref is missing"]),
+        ({"type": "VS_TYPE_VH_PARENT"}, ["layer 7"]),
+    ],
+)
 def test_virtual_services_that_cannot_be_forwarded(ftp, fields, parts):
     assert has(ftp.errors("virtualservice", **service(ftp, "second", **{"services": [{"port": 80}], **fields})), *parts)
 
@@ -195,14 +275,17 @@ def test_preserve_client_ip_switched_on_under_snat(ftp):
     assert has(ftp.errors("applicationprofile", name="plain", preserve_client_ip=True), "virtualservice ftp-vs snat_ip")
 
 
-@pytest.mark.parametrize(("vip", "text"), [
-    ({}, "ip_address is missing"),
-    ({"ip_address": "10.10.10.11"}, "is the address of interface se1 eth1"),
-    ({"ip_address": "10.10.10.1"}, "is a floating_intf_ip of networkservice ftp-routing"),
-    ({"ip_address": "0.0.0.0"}, "is no address a client can connect to"),
-    ({"ip_address": "224.0.0.1"}, "is no address a client can connect to"),
-    ({"ip_address": "10.10.10.99", "prefix_length": 24}, "set prefix_length 32"),
-])
+@pytest.mark.parametrize(
+    ("vip", "text"),
+    [
+        ({}, "ip_address is missing"),
+        ({"ip_address": "10.10.10.11"}, "is the address of interface se1 eth1"),
+        ({"ip_address": "10.10.10.1"}, "is a floating_intf_ip of networkservice ftp-routing"),
+        ({"ip_address": "0.0.0.0"}, "is no address a client can connect to"),
+        ({"ip_address": "224.0.0.1"}, "is no address a client can connect to"),
+        ({"ip_address": "10.10.10.99", "prefix_length": 24}, "set prefix_length 32"),
+    ],
+)
 def test_vip_addresses(ftp, vip, text):
     assert has(ftp.errors("vsvip", name="v", vip=[vip]), "vsvip v vip[1]", text)
 
@@ -210,45 +293,74 @@ def test_vip_addresses(ftp, vip, text):
 def test_vrfs_that_differ(ftp):
     ftp.put("vrfcontext", name="blue")
     ftp.put("pool", name="far", vrf_ref="blue")
-    assert has(ftp.errors("virtualservice", name="ftp-vs", pool_ref="far"), "VRF Context for ftp-vs and pool far different")
+    assert has(
+        ftp.errors("virtualservice", name="ftp-vs", pool_ref="far"), "VRF Context for ftp-vs and pool far different"
+    )
 
 
 def test_servers_once(world):
     servers = [{"ip": "10.0.0.1"}, {"ip": "10.0.0.1", "port": 80}]
-    assert has(world.errors("pool", name="p", servers=servers), "pool p servers[2]", "10.0.0.1 port 80 is server 1 already")
+    assert has(
+        world.errors("pool", name="p", servers=servers), "pool p servers[2]", "10.0.0.1 port 80 is server 1 already"
+    )
 
 
-@pytest.mark.parametrize(("kind", "fields", "text"), [
-    ("pool", {"name": "p"}, "LB_ALGORITHM_LEAST_CONNECTIONS is kept; servers take turns"),
-    ("pool", {"name": "p", "lb_algorithm": "LB_ALGORITHM_CONSISTENT_HASH",
-              "lb_algorithm_hash": "LB_ALGORITHM_CONSISTENT_HASH_URI"}, "the hash is over the client's address"),
-    ("virtualservice", {"name": "ftp-vs", "network_profile_ref": "System-TCP-Proxy"}, "carried as TCP fast path"),
-    ("virtualservice", {"name": "ftp-vs", "pool_ref": None}, "there is no pool_ref: every connection is refused"),
-    ("vsvip", {"name": "v", "vip": [{"ip6_address": "fd00::1"}]}, "IPv6 is kept, but not forwarded"),
-    ("vrfcontext", {"name": "global", "static_routes": [{"prefix": "10.5.0.0/16", "next_hop": "10.99.0.1"}]},
-     "next_hop 10.99.0.1 is in no network of any engine"),
-    ("serviceenginegroup", {"name": "Default-Group", "enable_routing": True}, "set enable_routing in the routing_service"),
-])
+@pytest.mark.parametrize(
+    ("kind", "fields", "text"),
+    [
+        ("pool", {"name": "p"}, "LB_ALGORITHM_LEAST_CONNECTIONS is kept; servers take turns"),
+        (
+            "pool",
+            {
+                "name": "p",
+                "lb_algorithm": "LB_ALGORITHM_CONSISTENT_HASH",
+                "lb_algorithm_hash": "LB_ALGORITHM_CONSISTENT_HASH_URI",
+            },
+            "the hash is over the client's address",
+        ),
+        ("virtualservice", {"name": "ftp-vs", "network_profile_ref": "System-TCP-Proxy"}, "carried as TCP fast path"),
+        ("virtualservice", {"name": "ftp-vs", "pool_ref": None}, "there is no pool_ref: every connection is refused"),
+        ("vsvip", {"name": "v", "vip": [{"ip6_address": "fd00::1"}]}, "IPv6 is kept, but not forwarded"),
+        (
+            "vrfcontext",
+            {"name": "global", "static_routes": [{"prefix": "10.5.0.0/16", "next_hop": "10.99.0.1"}]},
+            "next_hop 10.99.0.1 is in no network of any engine",
+        ),
+        (
+            "serviceenginegroup",
+            {"name": "Default-Group", "enable_routing": True},
+            "set enable_routing in the routing_service",
+        ),
+    ],
+)
 def test_warnings_say_what_happens_instead(ftp, kind, fields, text):
     assert has(ftp.warnings(kind, **fields), text)
 
 
 def test_the_founding_configuration_has_nothing_to_warn_of(ftp):
-    issues = validate(ftp.schema, Config(), ftp.config, [
-        Change(kind, body["uuid"], body) for kind in ftp.config.types() for body in ftp.config.all(kind)])
+    issues = validate(
+        ftp.schema,
+        Config(),
+        ftp.config,
+        [Change(kind, body["uuid"], body) for kind in ftp.config.types() for body in ftp.config.all(kind)],
+    )
     assert issues == []
 
 
 def test_delete_of_a_referenced_object(ftp):
     assert [str(issue) for issue in ftp.try_delete("pool", "ftp-pool").errors] == [
-        "Cannot delete, object is referred by: ['VirtualService ftp-vs']"]
+        "Cannot delete, object is referred by: ['VirtualService ftp-vs']"
+    ]
     assert [str(issue) for issue in ftp.try_delete("natpolicy", "ftp-nat").errors] == [
-        "Cannot delete, object is referred by: ['NetworkService ftp-routing']"]
+        "Cannot delete, object is referred by: ['NetworkService ftp-routing']"
+    ]
 
 
 def test_delete_together_with_what_refers(ftp):
-    requests = [Delete(kind, ftp.config.uuid_of(kind, name)) for kind, name in
-                (("pool", "ftp-pool"), ("virtualservice", "ftp-vs"), ("vsvip", "ftp-vip"))]
+    requests = [
+        Delete(kind, ftp.config.uuid_of(kind, name))
+        for kind, name in (("pool", "ftp-pool"), ("virtualservice", "ftp-vs"), ("vsvip", "ftp-vip"))
+    ]
     assert ftp.prepare(*requests).errors == []
 
 

@@ -50,12 +50,15 @@ def test_order_of_creation_survives_a_change():
 def test_addresses_and_ports_are_indexed():
     vip = {"uuid": "vsvip-1", "name": "v", "vip": [{"vip_id": "1", "ip_address": {"addr": "10.0.0.5", "type": "V4"}}]}
     at = {"vsvip_ref": ref_to("vsvip", "vsvip-1")}
-    config = Config.of(1, [
-        ("vsvip", vip),
-        ("virtualservice", vs("v-one", services=[{"port": 80, "port_range_end": 80}], **at)),
-        ("virtualservice", vs("v-few", services=[{"port": 90, "port_range_end": 99}], **at)),
-        ("virtualservice", vs("v-wide", services=[{"port": 1000, "port_range_end": 9000}], **at)),
-    ])
+    config = Config.of(
+        1,
+        [
+            ("vsvip", vip),
+            ("virtualservice", vs("v-one", services=[{"port": 80, "port_range_end": 80}], **at)),
+            ("virtualservice", vs("v-few", services=[{"port": 90, "port_range_end": 99}], **at)),
+            ("virtualservice", vs("v-wide", services=[{"port": 1000, "port_range_end": 9000}], **at)),
+        ],
+    )
     assert config.vsvips_with("10.0.0.5") == ["vsvip-1"]
     assert config.vsvips_with("10.0.0.6") == []
     assert config.services_near("vsvip-1", 80, 80) == {"v-one", "v-wide"}

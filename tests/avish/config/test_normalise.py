@@ -12,8 +12,13 @@ def test_defaults_at_every_level(world):
     assert pool["default_server_port"] == 80
     assert pool["lb_algorithm"] == "LB_ALGORITHM_LEAST_CONNECTIONS"
     assert pool["servers"][0] == {
-        "ip": {"addr": "10.0.0.1", "type": "V4"}, "hostname": "10.0.0.1", "enabled": True, "ratio": 1,
-        "verify_network": False, "resolve_server_by_dns": False, "static": False,
+        "ip": {"addr": "10.0.0.1", "type": "V4"},
+        "hostname": "10.0.0.1",
+        "enabled": True,
+        "ratio": 1,
+        "verify_network": False,
+        "resolve_server_by_dns": False,
+        "static": False,
     }
 
 
@@ -40,27 +45,46 @@ def test_values_become_canonical(world):
 def test_interface_addresses_keep_their_host_bits(world):
     engine = world.engine("se1", eth1="10.10.10.11/24")
     assert engine["data_vnics"][0]["vnic_networks"][0]["ip"] == {
-        "ip_addr": {"addr": "10.10.10.11", "type": "V4"}, "mask": 24}
+        "ip_addr": {"addr": "10.10.10.11", "type": "V4"},
+        "mask": 24,
+    }
 
 
-@pytest.mark.parametrize("form", [
-    "{uuid}", "p", "/api/pool/{uuid}", "/api/pool/{uuid}#p", "https://10.0.0.9:8443/api/pool/{uuid}#p",
-    "/api/pool?name=p", "/api/pool/?name=p", "https://c/api/pool?name=p",
-])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{uuid}",
+        "p",
+        "/api/pool/{uuid}",
+        "/api/pool/{uuid}#p",
+        "https://10.0.0.9:8443/api/pool/{uuid}#p",
+        "/api/pool?name=p",
+        "/api/pool/?name=p",
+        "https://c/api/pool?name=p",
+    ],
+)
 def test_references_in_every_form(world, form):
     pool = world.put("pool", name="p")
     world.put("vsvip", name="v", vip=[{"ip_address": "10.0.0.5"}])
-    made = world.put("virtualservice", name="vs", vsvip_ref="v", services=[{"port": 80}],
-                     application_profile_ref="System-L4-Application", pool_ref=form.format(uuid=pool["uuid"]))
+    made = world.put(
+        "virtualservice",
+        name="vs",
+        vsvip_ref="v",
+        services=[{"port": 80}],
+        application_profile_ref="System-L4-Application",
+        pool_ref=form.format(uuid=pool["uuid"]),
+    )
     assert made["pool_ref"] == f"/api/pool/{pool['uuid']}"
 
 
 def test_a_reference_to_nothing_suggests(world):
     world.put("pool", name="web-pool")
     assert world.errors("virtualservice", name="vs", pool_ref="web-pol") == [
-        "virtualservice vs pool_ref: there is no pool 'web-pol'; did you mean web-pool?"]
+        "virtualservice vs pool_ref: there is no pool 'web-pol'; did you mean web-pool?"
+    ]
     assert world.errors("virtualservice", name="vs", pool_ref="/api/vsvip/web-pool") == [
-        "virtualservice vs pool_ref: there is no pool 'web-pool'; did you mean web-pool?"]
+        "virtualservice vs pool_ref: there is no pool 'web-pool'; did you mean web-pool?"
+    ]
 
 
 def test_a_reference_kept_by_name(world):
@@ -68,24 +92,51 @@ def test_a_reference_kept_by_name(world):
     assert pool["analytics_profile_ref"] == "Mine"
 
 
-@pytest.mark.parametrize(("kind", "fields", "text"), [
-    ("pool", {"name": "p", "serverz": []}, "pool p: there is no field 'serverz'; did you mean servers?"),
-    ("pool", {"name": "p", "default_server_port": 70000},
-     "pool p default_server_port: 70000 is out of range (1-65535)"),
-    ("pool", {"name": "p", "enabled": "maybe"}, "pool p enabled: 'maybe' is neither true nor false"),
-    ("pool", {"name": "p", "servers": {"ip": "10.0.0.1"}}, "pool p servers: a list is expected"),
-    ("pool", {"name": "p", "servers": ["10.0.0.1"]}, "pool p servers[1]: a message is expected (servers, then ip <x.x.x.x>)"),
-    ("pool", {"name": "p", "servers": [{"port": 1}]}, "pool p servers[1].ip: ip is missing (ip <x.x.x.x>)"),
-    ("pool", {"name": "p", "servers": [{"ip": "10.0.0.300"}]}, "pool p servers[1].ip: '10.0.0.300' is not an IP address"),
-    ("pool", {"name": "p", "servers": [{"ip": "10.0.0.1", "port": 1}, {"ip": "10.0.0.1", "port": 1}]},
-     "pool p servers[2]: ip 10.0.0.1, port 1 stands in entry 1 already; change one or remove it"),
-    ("pool", {"name": "p", "health_monitor_refs": ["System-TCP"] * 51},
-     "pool p health_monitor_refs: 51 entries are too many: at most 50"),
-    ("natpolicy", {"name": "n", "rules": [{"index": 1, "name": "r", "enable": True, "match": {}}]},
-     "natpolicy n rules[1].action: action is missing (action, then type WORD)"),
-    ("pool", {"name": "a/b"}, "pool a/b name: a name cannot hold '/': letters, digits, blanks and . @ + - _ are allowed"),
-    ("pool", {}, "pool  name: name is missing (name NAME)"),
-])
+@pytest.mark.parametrize(
+    ("kind", "fields", "text"),
+    [
+        ("pool", {"name": "p", "serverz": []}, "pool p: there is no field 'serverz'; did you mean servers?"),
+        (
+            "pool",
+            {"name": "p", "default_server_port": 70000},
+            "pool p default_server_port: 70000 is out of range (1-65535)",
+        ),
+        ("pool", {"name": "p", "enabled": "maybe"}, "pool p enabled: 'maybe' is neither true nor false"),
+        ("pool", {"name": "p", "servers": {"ip": "10.0.0.1"}}, "pool p servers: a list is expected"),
+        (
+            "pool",
+            {"name": "p", "servers": ["10.0.0.1"]},
+            "pool p servers[1]: a message is expected (servers, then ip <x.x.x.x>)",
+        ),
+        ("pool", {"name": "p", "servers": [{"port": 1}]}, "pool p servers[1].ip: ip is missing (ip <x.x.x.x>)"),
+        (
+            "pool",
+            {"name": "p", "servers": [{"ip": "10.0.0.300"}]},
+            "pool p servers[1].ip: '10.0.0.300' is not an IP address",
+        ),
+        (
+            "pool",
+            {"name": "p", "servers": [{"ip": "10.0.0.1", "port": 1}, {"ip": "10.0.0.1", "port": 1}]},
+            "pool p servers[2]: ip 10.0.0.1, port 1 stands in entry 1 already; change one or remove it",
+        ),
+        (
+            "pool",
+            {"name": "p", "health_monitor_refs": ["System-TCP"] * 51},
+            "pool p health_monitor_refs: 51 entries are too many: at most 50",
+        ),
+        (
+            "natpolicy",
+            {"name": "n", "rules": [{"index": 1, "name": "r", "enable": True, "match": {}}]},
+            "natpolicy n rules[1].action: action is missing (action, then type WORD)",
+        ),
+        (
+            "pool",
+            {"name": "a/b"},
+            "pool a/b name: a name cannot hold '/': letters, digits, blanks and . @ + - _ are allowed",
+        ),
+        ("pool", {}, "pool  name: name is missing (name NAME)"),
+    ],
+)
 def test_refused(world, kind, fields, text):
     assert text in world.errors(kind, **fields)
 
@@ -95,7 +146,9 @@ def test_all_issues_not_the_first(world):
 
 
 def test_what_clients_send_along_is_dropped(world):
-    pool = world.put("pool", name="p", url="https://c/api/pool/x", cloud_ref_data={"name": "x"}, vrf_name="y", description=None)
+    pool = world.put(
+        "pool", name="p", url="https://c/api/pool/x", cloud_ref_data={"name": "x"}, vrf_name="y", description=None
+    )
     assert not {"url", "cloud_ref_data", "vrf_name", "description"} & pool.keys()
 
 
@@ -118,8 +171,13 @@ def test_route_ids_count_and_stay(world):
 def test_other_autos(world):
     vsvip = world.put("vsvip", name="v", vip=[{"ip_address": "10.0.0.5"}, {"ip_address": "10.0.0.6", "vip_id": "0"}])
     assert [vip["vip_id"] for vip in vsvip["vip"]] == ["1", "0"]
-    service = world.put("virtualservice", name="vs", services=[{"port": 80}, {"port": 90, "port_range_end": 95}],
-                        vsvip_ref="v", application_profile_ref="System-L4-Application")
+    service = world.put(
+        "virtualservice",
+        name="vs",
+        services=[{"port": 80}, {"port": 90, "port_range_end": 95}],
+        vsvip_ref="v",
+        application_profile_ref="System-L4-Application",
+    )
     assert [item["port_range_end"] for item in service["services"]] == [80, 95]
     pool = world.put("pool", name="p", servers=[{"ip": "10.0.0.1"}, {"ip": "10.0.0.2", "hostname": "web"}])
     moved = [{**pool["servers"][0], "ip": "10.0.0.9"}, pool["servers"][1]]
@@ -135,23 +193,40 @@ def test_a_stored_body_normalises_to_itself(ftp):
             assert prepared.changes == ()
 
 
-leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(
-    ["10.0.0.1", "10.0.0.0/8", "IS_IN", "System-TCP", "/api/pool/?name=", "https://[", "#", "a" * 300])
-junk = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-                    max_leaves=8)
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(
+        ["10.0.0.1", "10.0.0.0/8", "IS_IN", "System-TCP", "/api/pool/?name=", "https://[", "#", "a" * 300]
+    )
+)
+junk = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
 
 
 def fitting(message, depth=3):
     """Bodies with the right names and any values."""
     inner = {
-        name: (st.lists(fitting(field.message, depth - 1), max_size=2) if field.list else fitting(field.message, depth - 1)) | junk
-        if field.message is not None and depth else junk
+        name: (
+            st.lists(fitting(field.message, depth - 1), max_size=2) if field.list else fitting(field.message, depth - 1)
+        )
+        | junk
+        if field.message is not None and depth
+        else junk
         for name, field in message.fields.items()
     }
     return st.fixed_dictionaries({}, optional=inner)
 
 
-@pytest.mark.parametrize("kind", ["natpolicy", "pool", "vsvip", "virtualservice", "networkservice", "vrfcontext", "serviceengine"])
+@pytest.mark.parametrize(
+    "kind", ["natpolicy", "pool", "vsvip", "virtualservice", "networkservice", "vrfcontext", "serviceengine"]
+)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_no_body_raises(kind, ftp, data):

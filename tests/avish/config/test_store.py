@@ -56,8 +56,13 @@ def test_reopened(store, path):
 
 def test_a_journal_without_a_head_never_was(store, path):
     save(store, 2, pool(description="old"), pool("pool-2"))
-    store.journal(3, [pool(description="new"), Change("pool", "pool-2", None), pool("pool-3")],
-                  store.ids().with_keys([("service", "a")]), ANNA, 5.0)
+    store.journal(
+        3,
+        [pool(description="new"), Change("pool", "pool-2", None), pool("pool-3")],
+        store.ids().with_keys([("service", "a")]),
+        ANNA,
+        5.0,
+    )
     store.close()
     again = SqliteStore(path)
     config = again.load()
@@ -85,7 +90,11 @@ def test_any_revision_reads_back(store):
     save(store, 3, pool(description="b"), pool("pool-2"))
     save(store, 4, Change("pool", "pool-1", None))
     assert [[body.get("description") for body in store.revision_at(number).all("pool")] for number in (1, 2, 3, 4)] == [
-        [], ["a"], ["b", None], [None]]
+        [],
+        ["a"],
+        ["b", None],
+        [None],
+    ]
     for number in (0, 5):
         with pytest.raises(KeyError):
             store.revision_at(number)
@@ -104,7 +113,11 @@ def test_history_and_last_change(store):
     save(store, 5, pool(description="c"), now=40.0)
     versions = store.history("pool-1")
     assert [(v.revision, v.time, v.user, v.comment, v.body and v.body["description"]) for v in versions] == [
-        (2, 10.0, "anna", "why", "a"), (3, 20.0, "anna", "why", "b"), (4, 30.0, "anna", "why", None), (5, 40.0, "anna", "why", "c")]
+        (2, 10.0, "anna", "why", "a"),
+        (3, 20.0, "anna", "why", "b"),
+        (4, 30.0, "anna", "why", None),
+        (5, 40.0, "anna", "why", "c"),
+    ]
     assert store.last_change("pool-1") == ("anna", 40.0)
     assert store.last_change("pool-9") is None
 

@@ -25,8 +25,17 @@ def test_later_requests_see_earlier_ones(world):
     prepared = world.prepare(
         Put("pool", None, {"name": "p"}),
         Put("vsvip", None, {"name": "v", "vip": [{"ip_address": "10.0.0.5"}]}),
-        Put("virtualservice", None, {"name": "vs", "pool_ref": "p", "vsvip_ref": "v", "services": [{"port": 80}],
-                                     "application_profile_ref": "System-L4-Application"}),
+        Put(
+            "virtualservice",
+            None,
+            {
+                "name": "vs",
+                "pool_ref": "p",
+                "vsvip_ref": "v",
+                "services": [{"port": 80}],
+                "application_profile_ref": "System-L4-Application",
+            },
+        ),
     )
     assert prepared.errors == []
     assert [change.type for change in prepared.changes] == ["pool", "vsvip", "virtualservice"]
@@ -56,8 +65,9 @@ def test_made_referred_to_and_deleted_in_one_transaction(world):
 
 def test_changed_twice_in_one_transaction(world):
     pool = world.put("pool", name="p")
-    prepared = world.prepare(*(Put("pool", pool["uuid"], {"name": "p", "description": text}, pool["_last_modified"])
-                               for text in ("a", "b")))
+    prepared = world.prepare(
+        *(Put("pool", pool["uuid"], {"name": "p", "description": text}, pool["_last_modified"]) for text in ("a", "b"))
+    )
     assert [change.body["description"] for change in prepared.changes] == ["b"]
 
 
@@ -65,10 +75,13 @@ def test_a_stale_write_is_refused_with_who_and_when(world):
     seen = world.put("pool", name="p")
     world.put("pool", name="p", description="theirs")
     with pytest.raises(ConflictError) as refused:
-        world.prepare(Put("pool", seen["uuid"], {**seen, "description": "mine"}, seen["_last_modified"]),
-                      last_change=lambda uuid: ("anna", 1_700_000_002.0))
+        world.prepare(
+            Put("pool", seen["uuid"], {**seen, "description": "mine"}, seen["_last_modified"]),
+            last_change=lambda uuid: ("anna", 1_700_000_002.0),
+        )
     assert str(refused.value) == (
-        "pool p was changed by anna at 2023-11-14 22:13:22 UTC, after you read it; read it again and repeat your change")
+        "pool p was changed by anna at 2023-11-14 22:13:22 UTC, after you read it; read it again and repeat your change"
+    )
     world.delete("pool", "p")
     with pytest.raises(ConflictError, match="was deleted since you read it"):
         world.prepare(Put("pool", seen["uuid"], seen, seen["_last_modified"]))
@@ -85,7 +98,9 @@ def test_a_name_in_use(world):
     world.put("pool", name="p")
     prepared = world.prepare(Put("pool", None, {"name": "p"}))
     assert (prepared.status, [str(issue) for issue in prepared.errors]) == (
-        409, ["pool p: there is a pool of this name already"])
+        409,
+        ["pool p: there is a pool of this name already"],
+    )
     other = world.put("pool", name="q")
     assert world.prepare(Put("pool", other["uuid"], {"name": "p"})).status == 409
 
@@ -100,7 +115,10 @@ def test_debug_objects_go_with_their_namesake(ftp):
     made = ftp.prepare(Put("debugvirtualservice", "debugvirtualservice-1", {"name": "ftp-vs"}))
     ftp.keep(made)
     gone = ftp.try_delete("virtualservice", "ftp-vs")
-    assert [(change.type, change.body) for change in gone.changes] == [("virtualservice", None), ("debugvirtualservice", None)]
+    assert [(change.type, change.body) for change in gone.changes] == [
+        ("virtualservice", None),
+        ("debugvirtualservice", None),
+    ]
 
 
 def test_errors_keep_the_head_usable(world):

@@ -252,7 +252,9 @@ def test_the_watch_waits_for_a_commit_under_way(ftp_rig, monkeypatch):
     def watch():
         held = engine.keeper.revision()
         started.set()
-        monkeypatch.setattr(engine.keeper, "revision", lambda: answers.pop(0) if answers else ftp_rig.drivers["se1"].revision)
+        monkeypatch.setattr(
+            engine.keeper, "revision", lambda: answers.pop(0) if answers else ftp_rig.drivers["se1"].revision
+        )
         answers = [held]
         try:
             committer.confirm(engine)
@@ -345,7 +347,10 @@ def test_what_did_not_happen_leaves_no_trace_in_the_next_commit(rig, how):
 def test_numbers_are_given_at_commit_only_and_kept(ftp_rig):
     vs = ftp_rig.one("virtualservice", "ftp-vs")["uuid"]
     assert ftp_rig.head.ids.get("service", vs) == 1
-    assert [ftp_rig.head.ids.get("engine", ftp_rig.one("serviceengine", name)["uuid"]) for name in ("se1", "se2")] == [1, 2]
+    assert [ftp_rig.head.ids.get("engine", ftp_rig.one("serviceengine", name)["uuid"]) for name in ("se1", "se2")] == [
+        1,
+        2,
+    ]
     answer = ftp_rig.call(
         "POST",
         "/api/virtualservice",
