@@ -146,11 +146,12 @@ def preserve_client_ip_without_snat(checked: Checked) -> Iterator[Issue]:
     profile = checked.config.target(body.get("application_profile_ref"))
     preserves = profile is not None and bool(profile.get("preserve_client_ip"))
     for field in ("snat_ip", "snat_ip6_addresses", "use_vip_as_snat"):
+        remedy = f"no {field} ADDRESS for each" if isinstance(body.get(field), list) else f"no {field}"
         if body.get(field) and preserves and profile is not None:
             yield checked.error(
                 field,
                 f"applicationprofile {profile['name']} preserves the client's address, "
-                f"{field} replaces it; set no {field}, or use a profile that does not",
+                f"{field} replaces it; take it out ({remedy}), or use a profile that does not",
             )
         elif body.get(field):
             yield checked.warning(field, "is kept; servers see the engine's own address")

@@ -183,7 +183,7 @@ def uuid_in(ref: str | None) -> str:
 
 def title(kind: str, body: Body) -> str:
     """How an object is called in error texts: ``pool web``."""
-    return f"{kind} {body.get('name') or body.get('uuid', '')}"
+    return f"{kind} {body.get('name') or body.get('uuid', '')}".rstrip()
 
 
 def _name_key(body: Body | None) -> tuple[str, str] | None:

@@ -42,7 +42,25 @@ def _own_issues(schema: Schema, old: Config, new: Config, change: Change) -> Ite
         yield Issue(title(change.type, before), "is a system default and keeps its name; make an object of your own")
     if kind.names and new.uuid_of(kind.names, name) is None:
         yield Issue(title(change.type, change.body), f"there is no {kind.names} {name!r}")
+    if change.type == "serviceengine" and before is not None:
+        yield from _last_of_its_group(old, new, before, change.body)
     yield from _run(new, change.type, change.uuid, kind.checks)
+
+
+def _last_of_its_group(old: Config, new: Config, before: Body, after: Body) -> Iterator[Issue]:
+    """An engine may not leave a group whose floating addresses nobody would hold then."""
+    group = uuid_in(before.get("se_group_ref"))
+    if group == uuid_in(after.get("se_group_ref")) or any(engine.group == group for engine in engines(new)):
+        return
+    for kind, uuid in new.referrers(group):
+        service = new.get(kind, uuid) if kind == "networkservice" else None
+        if service and service.get("routing_service", {}).get("floating_intf_ip"):
+            name = (old.get("serviceenginegroup", group) or {}).get("name", "")
+            yield Issue(
+                f"{title('serviceengine', after)} se_group_ref",
+                f"it is the last engine of {name}, and floating addresses of networkservice {service['name']} would "
+                "be in no network of an engine; give the group another engine, or take those addresses out first",
+            )
 
 
 def _delete_issues(schema: Schema, new: Config, kind: str, body: Body) -> Iterator[Issue]:

@@ -31,7 +31,9 @@ def _value_text(value: Any) -> str:
     if isinstance(value, Service):
         return f"{value.id}: {_listeners(value)} to {len(set(value.slots))} servers, {value.picker.replace('_', ' ')}"
     if isinstance(value, NatRule):
-        return f"{value.id}: source becomes {', '.join(value.pool)}"
+        policy, index = value.order
+        effect = f"source becomes {', '.join(value.pool)}" if value.enabled else "disabled"
+        return f"{policy} index {index}: {effect}"
     return str(value)
 
 

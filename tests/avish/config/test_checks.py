@@ -266,7 +266,7 @@ def test_virtual_services_that_cannot_be_forwarded(ftp, fields, parts):
 def test_preserve_client_ip_with_snat(ftp, field):
     errors = ftp.errors("virtualservice", name="ftp-vs", **field)
     name = next(iter(field))
-    assert has(errors, f"virtualservice ftp-vs {name}", "applicationprofile L4-preserve-client-ip", f"set no {name}")
+    assert has(errors, f"virtualservice ftp-vs {name}", "applicationprofile L4-preserve-client-ip", f"no {name}")
 
 
 def test_preserve_client_ip_switched_on_under_snat(ftp):
@@ -374,3 +374,10 @@ def test_system_defaults_stay(world):
 def test_debug_objects_need_their_namesake(ftp):
     assert has(ftp.errors("debugserviceengine", name="se9"), "there is no serviceengine 'se9'")
     assert ftp.put("debugserviceengine", name="se1", flags=[{"flag": "DEBUG_PCAP_NAT"}])["name"] == "se1"
+
+
+def test_the_last_engine_of_a_group_with_floating_addresses_stays(ftp):
+    ftp.put("serviceenginegroup", name="g2")
+    ftp.put("serviceengine", name="se1", se_group_ref="g2")
+    (issue,) = ftp.errors("serviceengine", name="se2", se_group_ref="g2")
+    assert "it is the last engine of Default-Group" in str(issue)

@@ -134,7 +134,7 @@ def test_a_reference_kept_by_name(world):
             {"name": "a/b"},
             "pool a/b name: a name cannot hold '/': letters, digits, blanks and . @ + - _ are allowed",
         ),
-        ("pool", {}, "pool  name: name is missing (name NAME)"),
+        ("pool", {}, "pool name: name is missing (name NAME)"),
     ],
 )
 def test_refused(world, kind, fields, text):
