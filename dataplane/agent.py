@@ -189,15 +189,7 @@ def listen(path: Path) -> socket.socket:
     """A listening socket at ``path``, for root only. Raises RefusedError when an agent answers there already."""
     if _answers(path):
         raise RefusedError(f"{path}: another agent serves this socket")
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(before)
-    listener.listen(_BACKLOG)
-    return listener
+    return wire.listening(path, _BACKLOG)
 
 
 def remember(path: Path) -> Path:

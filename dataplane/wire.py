@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from dataplane import model
@@ -35,6 +37,19 @@ _ERRORS: dict[str, type[RefusedError | UnreachableError]] = {
     "refused": RefusedError,
     "unreachable": UnreachableError,
 }
+
+
+def listening(path: Path, backlog: int) -> socket.socket:
+    """A listening socket at ``path``, mode 0600 from its first moment; what was there is replaced. Raises OSError."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen(backlog)
+    return listener
 
 
 class FrameError(ValueError):

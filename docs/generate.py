@@ -51,12 +51,12 @@ def object_page(item: ObjectType, grammar: Schema) -> Iterator[str]:
     verb, word, _ = grammar.index[item.name]
     typed = _typed(verb, word)
     yield from [NOTE, f"# {typed}", "", f"{item.help}.", ""]
-    shown = f"show debug {word}" if verb == "debug" else f"show {word}"
-    yield f"- Edit: `{verb} {word} NAME`. Show: `{shown}`, `{shown} NAME`."
-    if verb == "debug":
+    edit, listed, shown, *delete = _commands(item)
+    yield f"- Edit: `{edit}`. Show: `{listed}`, `{shown}`."
+    if not delete:
         yield f"- There is one for every [{item.names}]({item.names}.md), under the same name. It cannot be deleted."
     else:
-        yield f"- Delete: `delete {word} NAME`."
+        yield f"- Delete: `{delete[0]}`."
     yield f"- REST: `/api/{item.name}`. Type name in messages: {item.title}. Belongs to: {item.scope}."
     yield from _modes(item, item.name, acts=True)
 
@@ -124,12 +124,16 @@ def commands_page(grammar: Schema) -> Iterator[str]:
     yield from [NOTE, "# Commands", "", "## Words of the shell", "", "| Word | What it does |", "|---|---|"]
     yield from (f"| `{word}` | {_cell(text)} |" for word, text in sorted(grammar.words.items()))
     yield from ["", "## For every object type", "", "| Command | What it does |", "|---|---|"]
-    for name, (verb, word, text) in sorted(grammar.index.items()):
-        shown = f"show debug {word}" if verb == "debug" else f"show {word}"
-        verbs = [f"{verb} {word} NAME", shown, f"{shown} NAME"] + ([f"delete {word} NAME"] * (verb != "debug"))
-        yield f"| {'<br>'.join(f'`{one}`' for one in verbs)} | [{_cell(text)}]({name}.md) |"
+    for item in sorted(grammar.objects(), key=lambda item: item.name):
+        verbs = "<br>".join(f"`{one}`" for one in _commands(item))
+        yield f"| {verbs} | [{_cell(item.help)}]({item.name}.md) |"
     yield from ["", "## What the engines are doing", "", "| Command | What it shows |", "|---|---|"]
     yield from (f"| `{' '.join(one.path)}` | {_cell(one.help)} |" for one in grammar.commands)
+
+
+def _commands(item: ObjectType) -> list[str]:
+    """The commands of an object type, as a person reads them."""
+    return [path.replace(f"<{item.word}>", "NAME") for path, _ in item.commands]
 
 
 def _typed(verb: str, word: str) -> str:

@@ -14,7 +14,7 @@ from dataplane.model import NAT_MARK, Row, nat_counters
 
 VRF = "global"
 ALL_BITS = 0xFFFFFFFF
-TCP, UDP = 6, 17
+TCP = 6
 TRANSLATED = 0x30
 """IPS_SRC_NAT | IPS_DST_NAT: conntrack status of a flow whose addresses are rewritten."""
 SEEN_REPLY = 0x2

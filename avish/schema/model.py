@@ -90,6 +90,18 @@ class ObjectType(Message):
     joins: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
 
+    @property
+    def commands(self) -> list[tuple[str, str]]:
+        """The commands that every object type has: path, the argument as ``<word>``, and help."""
+        one = f"<{self.word}>"
+        shown = f"show debug {self.word}" if self.verb == "debug" else f"show {self.word}"
+        own = [
+            (f"{self.verb} {self.word} {one}", f"Change: {self.help}"),
+            (shown, f"List: {self.help}"),
+            (f"{shown} {one}", f"Show one: {self.help}"),
+        ]
+        return own if self.verb == "debug" else [*own, (f"delete {self.word} {one}", f"Delete: {self.help}")]
+
 
 @dataclass(slots=True, eq=False)
 class Command:

@@ -11,9 +11,10 @@ from avish.schema.model import Field, Message, ObjectType, Schema
 def schema_document(schema: Schema) -> dict[str, Any]:
     """{"objects": {name: {"verb", "help", "scope", "fields"}}, "commands": [{"path", "help"}]}."""
     objects = {kind.name: _object(kind) for kind in schema.objects()}
-    generated = [command for kind in schema.objects() for command in _generated(kind)]
-    written = [{"path": " ".join(command.path), "help": command.help} for command in schema.commands]
-    return {"objects": objects, "commands": generated + written}
+    generated = [command for kind in schema.objects() for command in kind.commands]
+    written = [(" ".join(command.path), command.help) for command in schema.commands]
+    commands = [{"path": path, "help": text} for path, text in generated + written]
+    return {"objects": objects, "commands": commands}
 
 
 def _object(kind: ObjectType) -> dict[str, Any]:
@@ -25,19 +26,6 @@ def _object(kind: ObjectType) -> dict[str, Any]:
         "help": kind.help,
         "fields": _fields(kind, (), acts=True),
     }
-
-
-def _generated(kind: ObjectType) -> list[dict[str, str]]:
-    argument = f"<{kind.word}>"
-    shown = f"show debug {kind.word}" if kind.verb == "debug" else f"show {kind.word}"
-    commands = [
-        {"path": f"{kind.verb} {kind.word} {argument}", "help": f"Change: {kind.help}"},
-        {"path": shown, "help": f"List: {kind.help}"},
-        {"path": f"{shown} {argument}", "help": f"Show one: {kind.help}"},
-    ]
-    if kind.verb == "configure":
-        commands.append({"path": f"delete {kind.word} {argument}", "help": f"Delete: {kind.help}"})
-    return commands
 
 
 def _fields(message: Message, above: tuple[int, ...], *, acts: bool) -> dict[str, Any]:

@@ -7,6 +7,9 @@ import socket
 import struct
 from pathlib import Path
 
+from dataplane.wire import listening
+
+BACKLOG = 128
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -43,15 +46,8 @@ def listener_pid(path: Path) -> int | None:
 
 def listen(path: Path, group: int | None) -> socket.socket:
     """A listening Unix socket: 0660 for ``group``, else 0600. The caller holds the lock of the home directory."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(before)
+    listener = listening(path, BACKLOG)
     if group is not None:
         os.chown(path, -1, group)
         path.chmod(0o660)
-    listener.listen(128)
     return listener
