@@ -8,11 +8,15 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One thing wrong with an object. ``path`` names the place, e.g. ``natpolicy ftp-nat rules[1].action``."""
+    """One thing wrong with an object. ``path`` names the place, e.g. ``natpolicy ftp-nat rules[1].action``.
+
+    ``request``: which one of a transaction it is about, from 0; None: of none, or of all.
+    """
 
     path: str
     text: str
     severity: Literal["error", "warning"] = "error"
+    request: int | None = None
 
     def __str__(self) -> str:
         return f"{self.path}: {self.text}" if self.path else self.text

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import figures
+import transactions
 from lab import Lab
 
 HEADER = ("figure", "measured", "floor", "ratio", "target", "verdict", "what the floor is")
@@ -31,6 +32,7 @@ def measure(bin_dir):
         yield from figures.keys(python, shell)
         yield figures.parse_only(python, shell, lab.home)
         yield figures.save(lab)
+    yield from transactions.figures()
 
 
 def row(figure):

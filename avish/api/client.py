@@ -17,15 +17,18 @@ TIMEOUT = 120.0
 
 
 class Answer:
-    """Status, JSON body, and the two headers that matter: warnings and the revision the answer was read from."""
+    """Status, JSON body, and the headers that matter: warnings, the revision the answer was read from, and whether a
+    commit awaits its confirmation ("revision seconds user", or "").
+    """
 
-    __slots__ = ("body", "etag", "status", "warnings")
+    __slots__ = ("body", "confirm", "etag", "status", "warnings")
 
     def __init__(self, response: Response, data: bytes) -> None:
         self.status = response.status
         self.body: Any = json.loads(data) if data else None
         self.warnings: tuple[str, ...] = tuple(json.loads(response.headers.get("x-avish-warnings") or "[]"))
         self.etag = response.headers.get("etag", "")
+        self.confirm = response.headers.get("x-avish-confirm", "")
 
 
 class Client:
@@ -43,10 +46,18 @@ class Client:
             raise self._away(error) from None
 
     def call(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None, etag: str = ""
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        etag: str = "",
+        comment: str = "",
     ) -> Answer:
         """One request. A read is tried a second time on a fresh connection; a write whose fate is unknown is not."""
         headers = {"If-None-Match": etag} if etag else {}
+        if comment:
+            headers["X-Avish-Comment"] = quote(comment)
         data = None if body is None else json.dumps(body).encode()
         if data is not None:
             headers["Content-Type"] = "application/json"

@@ -49,9 +49,17 @@ def _is_address(text: str) -> bool:
     return True
 
 
+def _warning_days(body: Body) -> None:
+    """The farthest day first, as the vendor keeps them."""
+    days = body.get("ssl_certificate_expiry_warning_days")
+    if days:
+        days.sort(reverse=True)
+
+
 AUTOS: dict[str, Callable[[Body], None]] = {
     "vrfcontext": _route_ids,
     "vsvip": _vip_ids,
     "virtualservice": _port_ranges,
     "pool": _hostnames,
+    "controllerproperties": _warning_days,
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 
-from avish.config import checks_routing, checks_service
+from avish.config import checks_engines, checks_policies, checks_pools, checks_routing, checks_service
 from avish.config.checked import Check, Checked
 from avish.errors import Issue, SchemaError
 from avish.schema.model import Schema
@@ -57,6 +57,26 @@ CHECKS: dict[str, Check] = {
         checks_service.vip_addresses,
         checks_service.pool_servers_once,
         checks_service.lb_algorithm_supported,
+        checks_routing.nat_ip_in_one_group,
+        checks_engines.distribution_needs_legacy_ha,
+        checks_engines.distribution_against_routing,
+        checks_engines.standby_tag_needs_distribution,
+        checks_engines.one_tag_per_vsvip,
+        checks_engines.mirror_needs_legacy_ha,
+        checks_engines.mirror_needs_fast_path,
+        checks_pools.pool_or_group,
+        checks_pools.group_pools_in_one_vrf,
+        checks_pools.persistence_is_layer_4,
+        checks_pools.hash_header_named,
+        checks_pools.global_algorithms,
+        checks_pools.routing_pool_without_servers,
+        checks_pools.enough_monitors,
+        checks_pools.monitor_times,
+        checks_pools.half_open_sends_nothing,
+        checks_pools.multiplexing_against_preserve,
+        checks_policies.security_rules_complete,
+        checks_policies.l4_rules_complete,
+        checks_policies.certificate_warnings,
     )
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from avish.config.checked import Checked
 from avish.config.config import Body, uuid_in
-from avish.config.engines import engines_of
+from avish.config.engines import Engine, engines_of
 from avish.errors import Issue
 
 LEGACY = "HA_MODE_LEGACY_ACTIVE_STANDBY"
@@ -17,6 +17,7 @@ MAX_NAT_ADDRESSES = 1024
 ODD_ADDRESSES = ("0.", "127.", "255.")
 MAIN_VRF = "global"
 WITH_PORTS = ("PROTOCOL_TCP", "PROTOCOL_UDP")
+FLOATING = ("floating_intf_ip", "floating_intf_ip_se_2")
 ADDRESS_LISTS = ("addrs", "prefixes", "ranges", "group_refs")
 
 
@@ -105,7 +106,7 @@ def nat_ip_not_interface_ip_of_service(checked: Checked) -> Iterator[Issue]:
     """Nor can a floating address be one to translate to."""
     routing = checked.body.get("routing_service", {})
     policy = checked.config.target(routing.get("nat_policy_ref"))
-    floating = {address["addr"] for address in routing.get("floating_intf_ip", []) if address["type"] == "V4"}
+    floating = {item["addr"] for _, item in _floating(checked.body) if item["type"] == "V4"}
     for path, address in _nat_addresses(policy or {}, floating):
         name = (policy or {})["name"]
         yield checked.error(
@@ -113,6 +114,32 @@ def nat_ip_not_interface_ip_of_service(checked: Checked) -> Iterator[Issue]:
             f"{address} is a floating_intf_ip and also a NAT IP "
             f"(natpolicy {name} {path}); use a VIP or a free address there, or another one here",
         )
+
+
+def nat_ip_in_one_group(checked: Checked) -> Iterator[Issue]:
+    """A NAT IP is answered by the engines of one group."""
+    body, config = checked.body, checked.config
+    mine = list(_nat_ranges(config.target(body.get("routing_service", {}).get("nat_policy_ref"))))
+    for other in config.all("networkservice") if mine else ():
+        if other["se_group_ref"] == body["se_group_ref"]:
+            continue
+        theirs = _nat_ranges(config.target(other.get("routing_service", {}).get("nat_policy_ref")))
+        if any(one[0] <= two[1] and two[0] <= one[1] for two in theirs for one in mine):
+            group = config.target(other["se_group_ref"]) or {"name": "?"}
+            yield checked.error(
+                "routing_service.nat_policy_ref",
+                f"networkservice {other['name']} of serviceenginegroup {group['name']} translates to the same NAT IP; "
+                "groups cannot share one, give each a policy with addresses of its own",
+            )
+
+
+def _nat_ranges(policy: Body | None) -> Iterator[tuple[int, int]]:
+    """First and last of the IPv4 addresses that the rules translate to."""
+    for _, rule in _rules(policy or {}):
+        for info in rule["action"].get("nat_info", []):
+            ends = _ends(info) if "nat_ip" in info or "nat_ip_range" in info else []
+            if ends and all(end["type"] == "V4" for end in ends):
+                yield int(IPv4Address(ends[0]["addr"])), int(IPv4Address(ends[-1]["addr"]))
 
 
 def _nat_addresses(policy: Body, wanted: Any) -> Iterator[tuple[str, str]]:
@@ -155,7 +182,7 @@ def routing_needs_legacy_ha(checked: Checked) -> Iterator[Issue]:
     if group is None or group["ha_mode"] == LEGACY:
         return
     name, mode = group["name"], group["ha_mode"]
-    for field in ("enable_routing", "floating_intf_ip"):
+    for field in ("enable_routing", *FLOATING):
         if routing.get(field):
             yield checked.error(
                 f"routing_service.{field}",
@@ -167,26 +194,41 @@ def routing_needs_legacy_ha(checked: Checked) -> Iterator[Issue]:
 def floating_ip_in_se_network(checked: Checked) -> Iterator[Issue]:
     """A floating address is reached through the network of an interface, and is nobody else's."""
     group = engines_of(checked.config, uuid_in(checked.body["se_group_ref"]))
-    for number, item in enumerate(checked.body.get("routing_service", {}).get("floating_intf_ip", []), 1):
-        path, address = f"routing_service.floating_intf_ip[{number}]", item["addr"]
-        if item["type"] == "V6":
-            yield checked.error(path, "is an IPv6 address; IPv6 is not routed")
-        elif checked.interface_of(address):
-            yield checked.error(
-                path,
-                f"{address} is the address of interface {checked.interface_of(address)}; "
-                "use a free address of that network",
-            )
-        elif checked.config.vsvips_with(address):
-            yield checked.error(path, f"{address} is a VIP (vsvip {_vsvip_name(checked, address)}); use another one")
-        elif not group:
-            yield checked.warning(path, "its service engine group has no engines yet")
-        elif not any(engine.interface_towards(address) for engine in group):
-            networks = sorted({str(port.network) for engine in group for port in engine.ports})
-            yield checked.error(
-                path,
-                f"{address} is in no network of the engines ({', '.join(networks)}); use a free address of one of them",
-            )
+    seen: dict[str, str] = {}
+    for path, item in _floating(checked.body):
+        first = seen.setdefault(item["addr"], path)
+        if first != path:
+            yield checked.error(path, f"{item['addr']} is {first} already; remove one")
+        else:
+            yield from _floating_issues(checked, path, item, group)
+
+
+def _floating(body: Body) -> Iterator[tuple[str, Body]]:
+    """(path, address) of both sets."""
+    for field in FLOATING:
+        for number, item in enumerate(body.get("routing_service", {}).get(field, []), 1):
+            yield f"routing_service.{field}[{number}]", item
+
+
+def _floating_issues(checked: Checked, path: str, item: Body, group: list[Engine]) -> Iterator[Issue]:
+    address = item["addr"]
+    if item["type"] == "V6":
+        yield checked.error(path, "is an IPv6 address; IPv6 is not routed")
+    elif checked.interface_of(address):
+        yield checked.error(
+            path,
+            f"{address} is the address of interface {checked.interface_of(address)}; use a free address of that network",
+        )
+    elif checked.config.vsvips_with(address):
+        yield checked.error(path, f"{address} is a VIP (vsvip {_vsvip_name(checked, address)}); use another one")
+    elif not group:
+        yield checked.warning(path, "its service engine group has no engines yet")
+    elif not any(engine.interface_towards(address) for engine in group):
+        networks = sorted({str(port.network) for engine in group for port in engine.ports})
+        yield checked.error(
+            path,
+            f"{address} is in no network of the engines ({', '.join(networks)}); use a free address of one of them",
+        )
 
 
 def _vsvip_name(checked: Checked, address: str) -> str:

@@ -32,9 +32,9 @@ def virtualservice_needs_vip_and_pool(checked: Checked) -> Iterator[Issue]:
     if not body.get("services"):
         yield checked.error("", "services are missing (services port NUMBER)")
     pool = config.target(body.get("pool_ref"))
-    if pool is None:
+    if pool is None and not body.get("pool_group_ref"):
         yield checked.warning("", "there is no pool_ref: every connection is refused")
-    elif pool.get("vrf_ref") != body.get("vrf_context_ref"):
+    elif pool is not None and pool.get("vrf_ref") != body.get("vrf_context_ref"):
         yield checked.error(
             "pool_ref",
             f"VRF Context for {body['name']} and pool {pool['name']} different; "
@@ -202,7 +202,8 @@ def _address_issues(checked: Checked, path: str, address: str, seen: set[str]) -
             path, f"{address} is the address of interface {checked.interface_of(address)}; use a free address"
         )
     for service in checked.config.all("networkservice"):
-        floating = service.get("routing_service", {}).get("floating_intf_ip", [])
+        routing = service.get("routing_service", {})
+        floating = [*routing.get("floating_intf_ip", []), *routing.get("floating_intf_ip_se_2", [])]
         if any(item["addr"] == address for item in floating):
             yield checked.error(
                 path, f"{address} is a floating_intf_ip of networkservice {service['name']}; use another address"

@@ -182,8 +182,9 @@ def uuid_in(ref: str | None) -> str:
 
 
 def title(kind: str, body: Body) -> str:
-    """How an object is called in error texts: ``pool web``."""
-    return f"{kind} {body.get('name') or body.get('uuid', '')}".rstrip()
+    """How an object is called in error texts: ``pool web``; a singleton without a name by its type alone."""
+    name = body.get("name") or body.get("uuid", "")
+    return kind if name in ("", kind) else f"{kind} {name}"
 
 
 def _name_key(body: Body | None) -> tuple[str, str] | None:

@@ -2,25 +2,62 @@
 
 from __future__ import annotations
 
-from avish.config.config import Change, Config
+from collections.abc import Iterable, Iterator
+
+from avish.config.config import Body, Change, Config
 from avish.config.transaction import Put, Request, prepare
 from avish.errors import SchemaError
-from avish.schema.model import Schema
+from avish.schema.model import Message, Schema
+from avish.schema.types import Ref
 
 FIRST = ("tenant", "cloud", "vrfcontext", "serviceenginegroup")
-"""Types that others refer to; the rest follows in the order of the grammar."""
+"""Types that nearly everything belongs to; the rest follows behind what it refers to."""
 FIXED_UUIDS = {("tenant", "admin"): "admin"}
 
 
 def system_defaults(schema: Schema, now_us: int) -> tuple[Change, ...]:
     """The changes that make revision 1. SchemaError when the grammar's own defaults are not sound."""
-    kinds = [*FIRST, *(kind for kind in schema.defaults if kind not in FIRST)]
     requests: list[Request] = [
-        Put(kind, FIXED_UUIDS.get((kind, body["name"])), body, new=True)
-        for kind in kinds
-        for body in schema.defaults.get(kind, [])
+        Put(kind, _uuid(schema, kind, body), body, new=True)
+        for kind in _kinds(schema)
+        for body in schema.defaults.get(kind, [{}] if schema.object(kind).singleton else [])
     ]
     prepared = prepare(schema, Config(), requests, now_us)
     if prepared.errors:
         raise SchemaError("system_defaults.yaml: " + "; ".join(map(str, prepared.errors)))
     return prepared.changes
+
+
+def _uuid(schema: Schema, kind: str, body: Body) -> str | None:
+    if schema.object(kind).singleton:
+        return kind
+    return FIXED_UUIDS.get((kind, body["name"]))
+
+
+def _kinds(schema: Schema) -> list[str]:
+    """Types with system objects, in an order in which each finds what it refers to."""
+    singletons = [kind.name for kind in schema.objects() if kind.singleton]
+    wanted = dict.fromkeys([*FIRST, *schema.defaults, *singletons])
+    result: dict[str, None] = dict.fromkeys(FIRST)
+
+    def take(kind: str, above: tuple[str, ...]) -> None:
+        if kind in result or kind in above or kind not in wanted:
+            return
+        for target in _targets(schema.object(kind), schema.defaults.get(kind, [])):
+            take(target, (*above, kind))
+        result[kind] = None
+
+    for kind in wanted:
+        take(kind, ())
+    return list(result)
+
+
+def _targets(message: Message, bodies: Iterable[Body]) -> Iterator[str]:
+    """The types that some bodies refer to."""
+    for body in bodies:
+        for name, value in body.items():
+            field = message.fields[name]
+            if isinstance(field.type, Ref):
+                yield field.type.to
+            elif field.message is not None:
+                yield from _targets(field.message, value if field.list else [value])

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from avish.errors import ApplyError, UnavailableError
 from avish.schema.load import schema as packaged_schema
 from avish.schema.model import Schema
 
-__all__ = ["Ids", "SqliteStore", "Store", "Version", "Who"]
+__all__ = ["Ids", "Revision", "SqliteStore", "Store", "Version", "Who"]
 
 FORMAT = "1"
 TABLES = """
@@ -40,6 +40,23 @@ CREATE INDEX IF NOT EXISTS versions_last ON versions (last);
 CREATE TABLE IF NOT EXISTS ids (
     kind TEXT NOT NULL, key TEXT NOT NULL, number INTEGER NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (kind, key));
 """
+REVISIONS = """
+SELECT number, time, user, source, comment, (SELECT count(*) FROM (
+    SELECT uuid FROM versions WHERE first = number UNION SELECT uuid FROM versions WHERE last = number - 1))
+FROM revisions WHERE number <= ? ORDER BY number DESC LIMIT ?
+"""
+CHANGES = """
+WITH touched AS (
+    SELECT uuid FROM versions WHERE first > ? AND first <= ?
+    UNION SELECT uuid FROM versions WHERE last >= ? AND last < ?)
+SELECT any.type, any.uuid, there.body FROM touched
+JOIN versions AS any ON any.uuid = touched.uuid
+LEFT JOIN versions AS there
+    ON there.uuid = touched.uuid AND there.first <= ? AND (there.last IS NULL OR there.last >= ?)
+GROUP BY touched.uuid ORDER BY any.place
+"""
+"""A version that ends at N was changed or deleted by N + 1."""
+NOTE = "note/"
 SETTINGS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL")
 
 
@@ -64,6 +81,21 @@ class Version:
     body: Body | None
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A commit. ``objects``: how many it changed. ``time`` in seconds since the epoch."""
+
+    number: int
+    time: float
+    user: str
+    source: str
+    comment: str
+    objects: int
+
+
+NO_NOTES: Mapping[str, Any] = {}
+
+
 class Store(Protocol):
     """Where revisions are kept. Writes raise ApplyError when the medium refuses; nothing is half written then."""
 
@@ -79,14 +111,32 @@ class Store(Protocol):
         What was journaled before and never became the head goes.
         """
 
-    def commit(self, revision: int) -> None:
-        """Make the journaled revision the head."""
+    def commit(self, revision: int, notes: Mapping[str, Any] = NO_NOTES) -> None:
+        """Make the journaled revision the head and keep ``notes``, both or neither."""
+
+    def note(self, key: str) -> Any:
+        """What was kept under ``key`` beside the configuration (any JSON value); None when nothing was."""
+
+    def keep(self, notes: Mapping[str, Any]) -> None:
+        """Keep values beside the configuration, all or none; None forgets one."""
 
     def drop(self, revision: int) -> None:
         """Forget the journaled revision."""
 
     def revision_at(self, number: int) -> Config:
         """The configuration as it was; KeyError when there is no such revision."""
+
+    def revisions(self, newest: int, count: int) -> list[Revision]:
+        """At most ``count`` commits from number ``newest`` on downwards."""
+
+    def changes(self, start: int, end: int) -> list[Change]:
+        """What leads from one revision to another, later or earlier; revision 0 holds nothing. KeyError for none.
+
+        An object that was changed and changed back may be among them, as it is.
+        """
+
+    def body_at(self, uuid: str, revision: int) -> Body | None:
+        """An object as it was at a revision; None when it was not."""
 
     def history(self, uuid: str) -> list[Version]:
         """What became of an object, oldest first."""
@@ -137,6 +187,33 @@ class SqliteStore:
             number,
         )
         return Config.of(number, ((kind, json.loads(body)) for kind, body in rows))
+
+    def revisions(self, newest: int, count: int) -> list[Revision]:
+        """At most ``count`` commits from number ``newest`` on downwards."""
+        rows = self._rows(REVISIONS, min(newest, self._head), count)
+        return [Revision(*row) for row in rows]
+
+    def changes(self, start: int, end: int) -> list[Change]:
+        """What leads from one revision to another, later or earlier; revision 0 holds nothing."""
+        for number in (start, end):
+            if not 0 <= number <= self._head:
+                raise KeyError(number)
+        first, last = min(start, end), max(start, end)
+        rows = self._rows(CHANGES, first, last, first, last, end, end)
+        return [Change(kind, uuid, None if body is None else json.loads(body)) for kind, uuid, body in rows]
+
+    def body_at(self, uuid: str, revision: int) -> Body | None:
+        """An object as it was at a revision; None when it was not."""
+        rows = self._rows(
+            "SELECT last, body FROM versions WHERE uuid = ? AND first <= ? ORDER BY first DESC LIMIT 1", uuid, revision
+        )
+        ended = rows and rows[0][0] is not None and rows[0][0] < revision
+        return json.loads(rows[0][1]) if rows and not ended else None
+
+    def note(self, key: str) -> Any:
+        """What was kept under ``key`` beside the configuration; None when nothing was."""
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", NOTE + key)
+        return json.loads(rows[0][0]) if rows else None
 
     def ids(self) -> Ids:
         """All numbers given out."""
@@ -203,11 +280,17 @@ class SqliteStore:
             db.executemany("INSERT INTO ids VALUES (?, ?, ?, ?)", fresh)
         self._journaled = ids
 
-    def commit(self, revision: int) -> None:
-        """Make the journaled revision the head."""
+    def commit(self, revision: int, notes: Mapping[str, Any] = NO_NOTES) -> None:
+        """Make the journaled revision the head and keep ``notes``, both or neither."""
         with self._writing() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('head', ?)", (str(revision),))
+            _keep(db, notes)
         self._head, self._ids = revision, self._journaled
+
+    def keep(self, notes: Mapping[str, Any]) -> None:
+        """Keep values beside the configuration, all or none; None forgets one."""
+        with self._writing() as db:
+            _keep(db, notes)
 
     def drop(self, revision: int) -> None:
         """Forget the journaled revision."""
@@ -269,6 +352,14 @@ def _write(db: sqlite3.Connection, revision: int, change: Change) -> None:
             "(SELECT coalesce(max(rowid), 0) + 1 FROM versions)), ?, NULL, ?",
             (change.type, change.uuid, change.uuid, revision, body),
         )
+
+
+def _keep(db: sqlite3.Connection, notes: Mapping[str, Any]) -> None:
+    for key, value in notes.items():
+        if value is None:
+            db.execute("DELETE FROM meta WHERE key = ?", (NOTE + key,))
+        else:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (NOTE + key, json.dumps(value)))
 
 
 def _forget(db: sqlite3.Connection, revision: int) -> None:

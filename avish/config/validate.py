@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator
 from avish.config.checked import Checked
 from avish.config.checks import CHECKS
 from avish.config.config import Body, Change, Config, title, uuid_in
+from avish.config.dependents import dependents
 from avish.config.engines import engines
-from avish.config.services import profile_type
 from avish.errors import Issue
 from avish.schema.model import Schema
 
-Look = tuple[str, str, tuple[str, ...]]
-"""Type and uuid of an object, and the checks to run on it."""
 REFERRERS_SHOWN = 20
 
 
@@ -24,7 +22,7 @@ def validate(schema: Schema, old: Config, new: Config, changes: Iterable[Change]
     for change in changes:
         issues += _own_issues(schema, old, new, change)
     changed = {change.uuid for change in changes}
-    looks = dict.fromkeys(look for change in changes for look in _dependents(old, new, change))
+    looks = dict.fromkeys(look for change in changes for look in dependents(old, new, change))
     for kind, uuid, checks in looks:
         if uuid not in changed:
             issues += [issue for issue in _run(new, kind, uuid, checks) if issue.severity == "error"]
@@ -37,6 +35,8 @@ def _own_issues(schema: Schema, old: Config, new: Config, change: Change) -> Ite
         if before is not None:
             yield from _delete_issues(schema, new, change.type, before)
         return
+    if kind.singleton and change.uuid != kind.name:
+        yield Issue(kind.word, f"there is always exactly one; change it with configure {kind.word}")
     name = change.body.get("name", "")
     if before is not None and before.get("name") != name and _is_system_default(schema, change.type, before):
         yield Issue(title(change.type, before), "is a system default and keeps its name; make an object of your own")
@@ -64,7 +64,9 @@ def _last_of_its_group(old: Config, new: Config, before: Body, after: Body) -> I
 
 
 def _delete_issues(schema: Schema, new: Config, kind: str, body: Body) -> Iterator[Issue]:
-    if _is_system_default(schema, kind, body):
+    if schema.object(kind).singleton:
+        yield Issue(title(kind, body), "Cannot delete: there is always exactly one")
+    elif _is_system_default(schema, kind, body):
         yield Issue(title(kind, body), "Cannot delete: it is a system default")
     yield from still_referred(schema, new, body["uuid"])
 
@@ -80,6 +82,9 @@ def still_referred(schema: Schema, new: Config, uuid: str) -> Iterator[Issue]:
 
 
 def _is_system_default(schema: Schema, kind: str, body: Body) -> bool:
+    """Whether it is one of those a fresh store has; they keep their names. A singleton has none to keep."""
+    if schema.object(kind).singleton:
+        return False
     return any(default["name"] == body.get("name") for default in schema.defaults.get(kind, []))
 
 
@@ -89,48 +94,3 @@ def _run(config: Config, kind: str, uuid: str, checks: tuple[str, ...]) -> Itera
         checked = Checked(config, kind, body)
         for name in checks:
             yield from CHECKS[name](checked)
-
-
-def _dependents(old: Config, new: Config, change: Change) -> Iterator[Look]:
-    """What a change may break elsewhere, and the checks that would notice."""
-    uuid = change.uuid
-    match change.type:
-        case "serviceenginegroup":
-            yield from _referring(new, uuid, "networkservice", "routing_needs_legacy_ha")
-        case "natpolicy":
-            yield from _referring(new, uuid, "networkservice", "nat_ip_not_interface_ip_of_service")
-        case "applicationprofile":
-            yield from _referring(
-                new, uuid, "virtualservice", "virtualservice_l4_only", "preserve_client_ip_without_snat"
-            )
-        case "networkprofile" if _carrier(old, uuid) != _carrier(new, uuid):
-            yield from _referring(new, uuid, "virtualservice", "virtualservice_l4_only", "vip_and_port_once")
-        case "pool":
-            yield from _referring(new, uuid, "virtualservice", "virtualservice_needs_vip_and_pool")
-        case "vsvip":
-            yield from _referring(new, uuid, "virtualservice", "virtualservice_main_vrf")
-        case "serviceengine":
-            yield from _of_engine(old, new, uuid)
-        case _:
-            return
-
-
-def _referring(config: Config, uuid: str, kind: str, *checks: str) -> Iterator[Look]:
-    return ((kind, referrer, checks) for found, referrer in config.referrers(uuid) if found == kind)
-
-
-def _carrier(config: Config, uuid: str) -> str:
-    return profile_type(config, f"/api/networkprofile/{uuid}")
-
-
-def _of_engine(old: Config, new: Config, uuid: str) -> Iterator[Look]:
-    """An engine's networks carry floating addresses; its own addresses may be no VIP and no NAT IP."""
-    bodies = [body for body in (old.get("serviceengine", uuid), new.get("serviceengine", uuid)) if body]
-    for group in dict.fromkeys(uuid_in(body.get("se_group_ref")) for body in bodies):
-        yield from _referring(new, group, "networkservice", "floating_ip_in_se_network")
-    for policy in new.all("natpolicy"):
-        yield "natpolicy", policy["uuid"], ("nat_ip_not_interface_ip",)
-    for engine in engines(new):
-        for port in engine.ports if engine.uuid == uuid else ():
-            for vsvip in new.vsvips_with(port.address):
-                yield "vsvip", vsvip, ("vip_addresses",)

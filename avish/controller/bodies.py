@@ -37,7 +37,7 @@ class Renderer:
 
         def show(ref: str) -> str:
             target = config.target(ref) if ref.startswith("/api/") else None
-            return ref if target is None else f"{base}{ref}#{target['name']}"
+            return ref if target is None else f"{base}{ref}#{target.get('name', '')}"
 
         shown = _shown(stored, self._plan(object_type), show)
         url = f"{base}/api/{object_type.name}/{stored['uuid']}#{stored.get('name', '')}"
@@ -124,21 +124,3 @@ def _same(entry: Any, wanted: Any) -> bool:
     if isinstance(entry, dict) and isinstance(wanted, dict):
         return all(name in entry and _same(entry[name], value) for name, value in wanted.items())
     return bool(entry == wanted)
-
-
-def differences(old: Any, new: Any, path: str = "") -> list[dict[str, Any]]:
-    """What differs, as {"field": "rules[1].name", "old": .., "new": ..}; list entries are numbered from 1."""
-    if old == new:
-        return []
-    if isinstance(old, dict) and isinstance(new, dict):
-        names = [*old, *(name for name in new if name not in old)]
-        steps = [(f"{path}.{name}" if path else name, old.get(name), new.get(name)) for name in names]
-    elif isinstance(old, list) and isinstance(new, list):
-        steps = [(f"{path}[{i + 1}]", _at(old, i), _at(new, i)) for i in range(max(len(old), len(new)))]
-    else:
-        return [{"field": path, "old": old, "new": new}]
-    return [difference for name, a, b in steps for difference in differences(a, b, name)]
-
-
-def _at(values: list[Any], position: int) -> Any:
-    return values[position] if position < len(values) else None

@@ -7,15 +7,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from avish.compile.compiler import Compiler, needed_ids
 from avish.config.config import Change, Config
 from avish.config.store import Ids, Store, Who
 from avish.config.transaction import Prepared, Request, prepare
+from avish.controller.confirm import PLAIN, Confirmations, Pending, Terms
 from avish.controller.engines import Engine
+from avish.controller.stale import refuse
 from avish.controller.words import plan_text
-from avish.errors import ApplyError, AvishError, Issue, ValidationError
+from avish.errors import ApplyError, AvishError, Issue
 from avish.schema.model import Schema
 from dataplane.diff import Plan, diff, reverse
 from dataplane.errors import RefusedError, UnreachableError
@@ -73,11 +75,19 @@ class Effect(Protocol):
 class Committer:
     """Holds the head; one commit at a time, readers never wait."""
 
-    def __init__(self, schema: Schema, store: Store, engines: Mapping[str, Engine], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        store: Store,
+        engines: Mapping[str, Engine],
+        clock: Callable[[], float],
+        confirmations: Confirmations,
+    ) -> None:
         self._schema = schema
         self._store = store
         self._engines = engines
         self._clock = clock
+        self._confirmations = confirmations
         self._compiler = Compiler()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=max(len(engines), 1), thread_name_prefix="commit")
@@ -89,35 +99,76 @@ class Committer:
         """The committed state; a value that never changes."""
         return self._head
 
-    def commit(self, ask: Ask, who: Who, *, effect: Effect | None = None, dry_run: bool = False) -> Outcome:
-        """Carry out the requests together, or refuse them all; ``dry_run``: everything but the writes.
+    def commit(
+        self,
+        ask: Ask,
+        who: Who,
+        *,
+        effect: Effect | None = None,
+        terms: Terms = PLAIN,
+    ) -> Outcome:
+        """Carry out the requests together, or refuse them all.
 
         Raises ValidationError, ConflictError, or ApplyError when an engine's kernel or the store refuses; then the old
         state is back. An engine that does not answer is brought up to date later.
         """
         with self._lock:
             old = self._head
+            self._confirmations.admit(who, terms)
             prepared = self._prepare(old, ask)
             target = self._target(old, prepared)
             held = self._held()
             plans = _plans(held, target)
-            outcome = _outcome(old, target, prepared, plans)
+            outcome = _outcome(old, target, prepared, _kernel(plans))
             self._check(plans)
-            if dry_run:
-                return outcome
+            notes = self._confirmations.notes(who, terms, old.config.revision, target.config.revision)
             try:
                 if effect:
                     effect.begin(prepared)
                 if prepared.changes:
-                    self._carry_out(prepared, target, plans, who)
+                    self._carry_out(prepared, target, plans, who, notes)
                     self._move(target, held, plans)
+                elif notes:
+                    self._store.keep(notes)
             except BaseException:
                 if effect:
                     effect.undo()
                 raise
+            self._confirmations.kept(notes)
             if effect:
                 effect.settle(outcome)
             return replace(outcome, warnings=(*outcome.warnings, *self._left_behind(old, target)))
+
+    def rehearse(self, ask: Ask, after: Head | None = None) -> Outcome:
+        """Everything but the writes, on the head or on the candidate of an earlier rehearsal; raises what commit does.
+
+        ``kernel`` tells what these requests alone would change.
+        """
+        with self._lock:
+            old = self._head if after is None else after
+            prepared = self._prepare(old, ask)
+            target = self._target(old, prepared)
+            held = self._held()
+            plans = _plans(held, target)
+            self._check(plans)
+            own = plans if after is None else _plans({name: old.state(name) for name in held}, target)
+            return _outcome(old, target, prepared, _kernel(own))
+
+    def confirm_commit(self) -> Pending:
+        """The commit that awaits its confirmation stays; ValidationError (404) when none does."""
+        with self._lock:
+            return self._confirmations.confirm()
+
+    def at(self, revision: int) -> Head:
+        """The head as it was at a revision; shares with the head what has not changed since. KeyError for none."""
+        head = self._head
+        if revision == head.config.revision:
+            return head
+        if revision <= 0:
+            raise KeyError(revision)
+        changes = self._store.changes(head.config.revision, revision)
+        config = head.config.with_changes(changes, revision)
+        return Head(config, head.ids, self._compiler.compile(config, head.ids))
 
     def confirm(self, engine: Engine) -> None:
         """UnreachableError unless the agent of an engine in step holds what we think."""
@@ -148,9 +199,9 @@ class Committer:
 
     def _prepare(self, old: Head, ask: Ask) -> Prepared:
         now_us = int(self._clock() * 1_000_000)
-        prepared = prepare(self._schema, old.config, ask(old.config), now_us, self._store.last_change)
+        prepared = prepare(self._schema, old.config, ask(old.config), now_us)
         if prepared.errors:
-            raise ValidationError(prepared.errors, status=prepared.status)
+            refuse(self._schema, self._store, old.config, prepared)
         return prepared
 
     def _target(self, old: Head, prepared: Prepared) -> Head:
@@ -169,19 +220,19 @@ class Committer:
         if refusals:
             raise ApplyError(_refusal_text(refusals, "nothing was changed"))
 
-    def _carry_out(self, prepared: Prepared, target: Head, plans: Plans, who: Who) -> None:
+    def _carry_out(self, prepared: Prepared, target: Head, plans: Plans, who: Who, notes: Mapping[str, Any]) -> None:
         revision = target.config.revision
         self._store.journal(revision, prepared.changes, target.ids, who, self._clock())
         try:
             self._apply(plans, target)
-            self._keep(plans, revision)
+            self._keep(plans, revision, notes)
         except BaseException:
             self._drop(revision)
             raise
 
-    def _keep(self, plans: Plans, revision: int) -> None:
+    def _keep(self, plans: Plans, revision: int, notes: Mapping[str, Any]) -> None:
         try:
-            self._store.commit(revision)
+            self._store.commit(revision, notes)
         except BaseException:
             for name in plans:
                 self._engines[name].lost("a change was applied that could not be kept; the old state is put back")
@@ -243,14 +294,18 @@ class Committer:
         return {name: error for name, error in zip(names, found, strict=True) if error is not None}
 
 
-def _outcome(old: Head, target: Head, prepared: Prepared, plans: Plans) -> Outcome:
+def _kernel(plans: Plans) -> dict[str, list[str]]:
+    return {name: plan_text(plan) for name, plan in plans.items()}
+
+
+def _outcome(old: Head, target: Head, prepared: Prepared, kernel: Mapping[str, list[str]]) -> Outcome:
     return Outcome(
         old=old.config,
         head=target,
         changes=prepared.changes,
         written=prepared.written,
         warnings=tuple(prepared.warnings),
-        kernel={name: plan_text(plan) for name, plan in plans.items()},
+        kernel=kernel,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from avish.config.config import Body, Config
+from avish.config.normalise import normalise
 from avish.controller import debug
 from avish.controller.bodies import Renderer, selected
 from avish.controller.commit import Head
@@ -117,6 +118,8 @@ class Reads:
     def stored(self, config: Config, kind: ObjectType, uuid: str) -> Body:
         """The object of that uuid as stored (or as a debug object is by default); ValidationError (404) without one."""
         body = debug.body_of(config, kind, uuid) if kind.names else config.get(kind.name, uuid)
+        if body is None and kind.singleton and uuid == kind.name:
+            body, _ = normalise(config, kind, {}, None, uuid)  # of a store that is older than the type
         if body is None:
             raise ValidationError(f"{kind.title} object {uuid} not found!", status=404)
         return body

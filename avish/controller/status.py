@@ -17,17 +17,20 @@ MODEL_VERSION = "30.2.1"
 
 
 class Status:
-    """Reports. ``about``: what the server adds (home, pid, ...)."""
+    """Reports. ``about``: what the server adds (home, pid, ...); ``namespaces``: where each engine runs."""
 
     def __init__(
         self,
         about: Mapping[str, Any],
+        *,
         committer: Committer,
         engines: Mapping[str, Engine],
         store: Store,
         captures: Captures,
+        namespaces: Mapping[str, str],
     ) -> None:
         self._about = about
+        self._namespaces = namespaces
         self._committer = committer
         self._engines = engines
         self._store = store
@@ -48,9 +51,16 @@ class Status:
         }
 
     def report(self) -> dict[str, Any]:
-        """home, pid, version, revision, and of each engine name, status, reason, since, revision."""
+        """home, pid, version, revision, and of each engine name, namespace, status, reason, since, revision."""
         engines = [
-            {"name": e.name, "status": e.status, "reason": e.reason, "since": e.since, "revision": e.revision}
+            {
+                "name": e.name,
+                "namespace": self._namespaces.get(e.name, ""),
+                "status": e.status,
+                "reason": e.reason,
+                "since": e.since,
+                "revision": e.revision,
+            }
             for e in self._engines.values()
         ]
         captures = [job.record() for job in self._captures.jobs()]
@@ -66,8 +76,12 @@ class Status:
     def check(self) -> dict[str, Any]:
         """{"consistent", "store": [what is wrong], "engines": {name: [how its kernel differs]}}."""
         store = self._store.check()
-        engines = {name: self._drift(engine) for name, engine in self._engines.items()}
+        engines = self.drift()
         return {"consistent": not store and not any(engines.values()), "store": store, "engines": engines}
+
+    def drift(self) -> dict[str, list[str]]:
+        """By engine, how its kernel differs from what it should hold."""
+        return {name: self._drift(engine) for name, engine in self._engines.items()}
 
     def _drift(self, engine: Engine) -> list[str]:
         """The agent compares the kernel with what it holds itself: that this is ours has to be asked first."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from avish.config.config import Body, Config
 from avish.config.normalise import new_uuid
-from avish.config.transaction import Delete, Put, Request
+from avish.config.transaction import Delete, Put, Refused, Request
 from avish.controller import debug
 from avish.controller.bodies import patched
 from avish.controller.reads import Reads
-from avish.errors import ValidationError
+from avish.errors import Issue, ValidationError
 from avish.schema.model import ObjectType
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
@@ -34,8 +34,8 @@ class Write:
     slug: str = ""
 
 
-def requests_of(writes: Iterable[Write], head: Config, reads: Reads) -> list[Request]:
-    """The writes as requests to change ``head``. ValidationError when one cannot be meant."""
+def requests_of(writes: Iterable[Write | Refused], head: Config, reads: Reads) -> list[Request]:
+    """The writes as requests to change ``head``; those that cannot be meant are refused together with all others."""
     batch = _Batch(head, reads)
     for write in writes:
         batch.add(write)
@@ -52,8 +52,17 @@ class _Batch:
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
     _bodies: dict[str, Body] = field(default_factory=dict)
 
-    def add(self, write: Write) -> None:
-        """Append one write."""
+    def add(self, write: Write | Refused) -> None:
+        """Append one write, or why it is none."""
+        if isinstance(write, Refused):
+            self.requests.append(write)
+            return
+        try:
+            self._add(write)
+        except ValidationError as error:
+            self.requests.append(Refused(tuple(error.issues), error.http_status))
+
+    def _add(self, write: Write) -> None:
         if write.method == "POST":
             self._put(write, self._fresh_uuid(write), _object(write), new=True)
             return
@@ -74,7 +83,8 @@ class _Batch:
             self._of_topology(str(sent.get("name", "")))
         self._names[kind.name, str(sent.get("name", ""))] = uuid
         self._bodies[uuid] = sent
-        self.requests.append(Put(kind.name, uuid, sent, _stamp(sent), new))
+        missing = kind.singleton and self.config.get(kind.name, uuid) is None
+        self.requests.append(Put(kind.name, uuid, sent, _stamp(sent), new or missing))
 
     def _delete(self, kind: ObjectType, uuid: str) -> None:
         if kind.names:  # it goes back to its defaults, for it always exists
@@ -137,12 +147,22 @@ def _stamp(body: Mapping[str, Any]) -> str | None:
     return None if stamp is None else str(stamp)
 
 
-def parse_transaction(body: Any, reads: Reads) -> list[Write]:
-    """The writes of ``{"requests": [{"method": .., "path": "/api/pool", "body": {..}}, ..]}``."""
+def parse_transaction(body: Any, reads: Reads) -> list[Write | Refused]:
+    """The writes of ``{"requests": [{"method": .., "path": "/api/pool", "body": {..}}, ..]}``.
+
+    An entry that is none takes its place as Refused. ValidationError when the body is no such thing at all.
+    """
     entries = body.get("requests") if isinstance(body, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValidationError('a transaction needs a body such as {"requests": [{"method", "path", "body"}, ...]}')
-    return [_parse(entry, f"requests[{number}]", reads) for number, entry in enumerate(entries, 1)]
+    return [_parsed(entry, f"requests[{number}]", reads) for number, entry in enumerate(entries, 1)]
+
+
+def _parsed(entry: Mapping[str, Any], place: str, reads: Reads) -> Write | Refused:
+    try:
+        return _parse(entry, reads)
+    except ValidationError as error:
+        return Refused(tuple(Issue(place, issue.text) for issue in error.issues), error.http_status)
 
 
 def _split(path: str) -> SplitResult:
@@ -152,15 +172,31 @@ def _split(path: str) -> SplitResult:
         return urlsplit("")
 
 
-def _parse(entry: Mapping[str, Any], place: str, reads: Reads) -> Write:
+def _parse(entry: Mapping[str, Any], reads: Reads) -> Write:
     method, path = str(entry.get("method", "")).upper(), str(entry.get("path", ""))
     url = _split(path)
     parts = [part for part in url.path.split("/") if part]
     if method not in METHODS or len(parts) not in (2, 3) or parts[0] != "api":
         raise ValidationError(
-            f"{place}: {method or 'no method'} {path or 'no path'}: a write of /api/<type>[/<uuid>] is expected"
+            f"{method or 'no method'} {path or 'no path'}: a write of /api/<type>[/<uuid>] is expected"
         )
+    kind = reads.kind(parts[1])
+    allowed(method, kind, tuple(parts[1:]), path)
     query = dict(parse_qsl(url.query))
-    return Write(
-        method, reads.kind(parts[1]), parts[2] if len(parts) > 2 else "", query.get("name", ""), entry.get("body")
-    )
+    return Write(method, kind, uuid_in_path(kind, parts[1:]), query.get("name", ""), entry.get("body"))
+
+
+def allowed(method: str, kind: ObjectType, parts: tuple[str, ...], path: str) -> None:
+    """ValidationError (405) unless a method writes at a path; ``parts``: those below /api/."""
+    if kind.singleton and method in ("POST", "DELETE"):
+        raise ValidationError(
+            f"there is always exactly one {kind.name}: it is neither made nor deleted; change it with PUT or PATCH",
+            status=405,
+        )
+    if method not in METHODS or len(parts) > 2 or (method == "POST" and len(parts) == 2):
+        raise ValidationError(f"Method {method!r} not allowed at {path}", status=405)
+
+
+def uuid_in_path(kind: ObjectType, parts: Sequence[str]) -> str:
+    """The uuid that stands in a path below /api/, or that of a singleton; "" without one."""
+    return parts[1] if len(parts) > 1 else kind.name if kind.singleton else ""

@@ -9,26 +9,30 @@ from avish.lang.tree import Tree
 from avish.lang.walk import parse
 from avish.schema.model import Field, Message
 
+ENDS_SESSION = {"transactions.begin": True, "transactions.commit": False}
+"""Whether a session is open behind a command."""
+
 
 class Checker:
     """Follows the modes of a runbook; names of objects are not looked up."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
+        self._session = False
         self._names: list[str] = []
         self._modes: list[Message] = []
 
     @property
     def mode(self) -> str:
         """``pool:servers``, "" at the top."""
-        return ":".join(self._names)
+        return ":".join([*(["session"] if self._session else []), *self._names])
 
-    def check(self, line: str) -> dict[str, Any]:
-        """``{"ok": True, "mode": ..}`` or ``{"ok": False, "error": .., "expected": [..]}``."""
+    def check(self, line: str, block: str | None = None) -> dict[str, Any]:
+        """``{"ok": True, "mode": ..}`` or ``{"ok": False, "error": .., "expected": [..]}``; ``block``: its lines."""
         text = line.strip()
         if text and text[0] != "#":
             try:
-                walk = parse(self.tree, self._modes, line.rstrip("\r\n"))
+                walk = parse(self.tree, self._modes, line.rstrip("\r\n"), block=block)
             except ParseError as error:
                 return {"ok": False, "error": error.text, "expected": list(error.expected)}
             for op in walk.ops:
@@ -41,6 +45,14 @@ class Checker:
         elif kind == "enter" and isinstance(what, Field):
             self._names.append(what.name)
             self._modes.append(what.nested)
-        elif kind in ("save", "cancel", "exit") and self._modes:
+        elif kind in ("save", "cancel", "exit"):
+            self._leave()
+        elif kind == "run" and what.does in ENDS_SESSION and not self._modes:
+            self._session = ENDS_SESSION[what.does]
+
+    def _leave(self) -> None:
+        if self._modes:
             self._names.pop()
             self._modes.pop()
+        else:
+            self._session = False

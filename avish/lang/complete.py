@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from avish.errors import ParseError
 from avish.lang.lex import Token, lex, quote
+from avish.lang.tail import PIPES
 from avish.lang.tree import Node, Tree, Value
-from avish.lang.walk import PIPES, follow, offered
+from avish.lang.walk import follow, offered
 from avish.schema import types
 from avish.schema.model import Message
 

@@ -7,24 +7,29 @@ What a step does is an operation, a plain tuple that ``walk`` collects and the s
 ("enter", field)         a nested message       ("index", n)               the n-th element instead of a new one
 ("range", {begin, end})  both ends at once      ("unset", field)           ``no field``
 ("discard", field, v)    ``no field value``     ("remove", field)          ``no field``, elements; ("match", field, v)
+("body", body, replace)  a whole object (replace), or some of its fields
 ("save",) ("cancel",) ("exit",) ("where",)      and ("index", n) behind it say which
-("list", object) ("show", object, name) ("run", command, name) ("delete", object, name)
+("list", object) ("show", object, name) ("delete", object, name)
+("run", command)         a command of the grammar; before it its ("arg", field, value), ("option", field, value) and
+("watch",)               ("filter", field, value); a show again and again
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from avish.errors import SchemaError
 from avish.schema import types
 from avish.schema.model import Command, Field, Message, Schema
 
 Op = tuple[Any, ...]
 INDEX = types.Number(low=1, high=2**31)
+VERBS = ("cancel", "exit", "save", "where")
+BESIDE = ("compare", "do", "history", "show", "terminal", "watch")
+"""Words of the top that need no ``do`` inside a mode."""
 
 
 class RangeType(types.Type):
@@ -117,40 +122,67 @@ class Tree:
         self.schema = schema
         self._entries: dict[int, Node] = {}
         self._modes: dict[int, Node] = {}
+        self.nouns: list[Node] = []
+        """The nodes where an object type may stand."""
         self.show = self._show()
-        self._do = Step(self._help("do"), Node({"show": Step(self._help("show"), self.show)}, needs="a show command"))
         self.root = self._root()
+        self._inside = self._verbs() | self._beside()
 
     def _help(self, word: str) -> str:
         return self.schema.words[word]
 
     def _verbs(self) -> dict[str, Step]:
         end = Node(end=())
-        return {word: Step(self._help(word), end, (word,)) for word in ("cancel", "exit", "save", "where")}
+        return {word: Step(self._help(word), end, (word,)) for word in VERBS}
 
     # --- top level
 
     def _root(self) -> Node:
-        words = {verb: Step(self._help(verb), self._objects(verb)) for verb in ("configure", "debug", "delete")}
-        words |= {"do": self._do, "show": Step(self._help("show"), self.show)} | self._verbs()
-        return Node(dict(sorted(words.items())), end=())
+        root = Node({verb: Step(self._help(verb), self._objects(verb)) for verb in ("configure", "debug", "delete")})
+        root.words |= {"show": Step(self._help("show"), self.show), "watch": self._watch()} | self._verbs()
+        for command in self.schema.commands:
+            self._graft(root, command)
+        root.words["do"] = Step(self._help("do"), Node(self._doable(root), needs="a command"))
+        return Node(dict(sorted(root.words.items())), end=())
+
+    @staticmethod
+    def _doable(root: Node) -> dict[str, Step]:
+        """What ``do`` takes: everything that opens no mode and ends none."""
+        return {word: step for word, step in sorted(root.words.items()) if word not in (*VERBS, "configure", "debug")}
+
+    def _watch(self) -> Step:
+        return Step(self._help("watch"), Node({"show": Step(self._help("show"), self.show)}, needs="show"), ("watch",))
+
+    def _beside(self) -> dict[str, Step]:
+        """The words of the top that are taken inside a mode as well, where no field has their name."""
+        return {word: self.root.words[word] for word in BESIDE if word in self.root.words}
 
     def _objects(self, verb: str) -> Node:
         wanted = "debug" if verb == "debug" else "configure"
-        words = {
-            word: Step(text, partial(self._named, verb, name, word))
-            for name, (own, word, text) in self.schema.index.items()
-            if own == wanted
-        }
-        return Node(dict(sorted(words.items())), needs="an object type")
+        node = Node(needs="an object type")
+        for name, (own, word, text) in sorted(self.schema.index.items(), key=lambda item: item[1][1]):
+            if own == wanted:
+                _put(node, word, Step(text, partial(self._named, verb, name, word)))
+        self.nouns.append(node)
+        return node
 
     def _named(self, verb: str, name: str, word: str) -> Node:
+        if self.schema.object(name).singleton:
+            return self._single(verb, name)
         if verb == "delete":
             value = Value("Name of the object", Node(end=()), types.Name(), ("delete", name), names=name)
         else:
             lender = self._lender(name)
             value = Value("Name of the object", self._edited(name), types.Name(), ("open", name), names=lender)
         return Node(value=value, needs=f"Usage: '{verb} {word} <name>'. You must enter the object name.")
+
+    def _single(self, verb: str, name: str) -> Node:
+        """Behind an object type of which there is one: no name."""
+        if verb == "delete":
+            return Node(end=(("delete", name, ""),))
+        entry = self.entry(self.schema.object(name))
+        opening: Op = ("open", name, "")
+        return Node(fall=entry, leave=opening, end=())
 
     def _lender(self, name: str) -> str:
         """The object type whose names complete those of ``name``."""
@@ -162,32 +194,45 @@ class Tree:
 
     def _show(self) -> Node:
         node = Node(needs="what to show")
+        self.nouns.append(node)
         for name, (verb, word, text) in sorted(self.schema.index.items()):
             holder = node
             if verb == "debug":
                 holder = node.words.setdefault(
                     "debug", Step(self._help("show debug"), Node(needs="an object type"))
                 ).node
-            holder.words[word] = Step(text, partial(self._shown, name))
-        for command in self.schema.commands:
-            self._graft(node, command)
+            _put(holder, word, Step(text, partial(self._shown, name)))
         return node
 
     def _shown(self, name: str) -> Node:
+        if self.schema.object(name).singleton:
+            return Node(end=(("list", name),))
         value = Value("One of them, by name", Node(end=()), types.Name(), ("show", name), names=self._lender(name))
         return Node(value=value, end=(("list", name),))
 
     @staticmethod
     def _graft(node: Node, command: Command) -> None:
-        """Put a command's path into the tree below ``show``."""
-        for word in command.path[1:]:
+        """Put a command's path into the tree."""
+        for word in command.path:
             if not word.startswith("<"):
                 node = node.words.setdefault(word, Step(command.help, Node(needs="the rest of the command"))).node
-            elif node.value is None:
-                raise SchemaError(f"{' '.join(command.path)}: no place for an argument")
-            else:
-                node = node.value.node
+                continue
+            item = command.args[word[1:-1]]
+            if node.value is None:
+                needs = f"a value: {item.leaf.describe()}"
+                node.value = Value(
+                    item.help, Node(needs="the rest of the command"), item.leaf, ("arg", item), names=_names(item)
+                )
+                node.needs = needs
+            node = node.value.node
         node.end = (("run", command),)
+        node.words |= _choices(command.options, "option", node)
+        if command.filters:
+            behind = Node(end=node.end, needs="a filter word")
+            behind.words = _choices(command.filters, "filter", behind)
+            node.words["filter"] = Step(
+                "Only what these words and values say", Node(behind.words, needs="a filter word")
+            )
 
     # --- inside a mode
 
@@ -195,7 +240,7 @@ class Tree:
         """What may begin a line inside the mode of ``message``."""
         node = self._modes.get(id(message))
         if node is None:
-            words = self._verbs() | {"do": self._do} | self.entry(message).words
+            words = self._inside | self.entry(message).words
             node = self._modes[id(message)] = Node(words, end=(), fields=True)
         return node
 
@@ -272,6 +317,14 @@ class Tree:
         return first
 
 
+def _put(node: Node, words: str, step: Step) -> None:
+    """Put a step behind words of which there may be several (``controller properties``)."""
+    *first, last = words.split()
+    for word in first:
+        node = node.words.setdefault(word, Step(step.help, Node(needs="the rest of the object type"))).node
+    node.words[last] = step
+
+
 def _switch(entry: Node, op: Op) -> Node:
     """Behind a boolean's name: True and False are offered, other spellings taken, and the name alone means True."""
     words = {"True": Step("Switch on", entry, (*op, True)), "False": Step("Switch off", entry, (*op, False))}
@@ -282,3 +335,15 @@ def _switch(entry: Node, op: Op) -> Node:
 
 def _names(item: Field) -> str:
     return item.type.to if isinstance(item.type, types.Ref) and not item.type.loose else ""
+
+
+def _choices(fields: Mapping[str, Field], kind: str, back: Node) -> dict[str, Step]:
+    """The words of a command that may follow its path in any order; each leads ``back``."""
+    words = {}
+    for item in fields.values():
+        if isinstance(item.type, types.Bool):
+            words[item.name] = Step(item.help, back, (kind, item, True))
+        else:
+            value = Value(item.help, back, item.leaf, (kind, item), names=_names(item))
+            words[item.name] = Step(item.help, Node(value=value, needs=f"a value: {item.leaf.describe()}"))
+    return words

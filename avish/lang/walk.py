@@ -5,16 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from avish.errors import ParseError
+from avish.lang import blocks
 from avish.lang.lex import Lexed, Token, lex, words
+from avish.lang.tail import Tail, split
 from avish.lang.tree import Node, Op, Step, Tree, Value
-from avish.schema.model import Field, Message
-from avish.schema.types import shown
+from avish.schema.model import Field, Message, ObjectType
+from avish.schema.types import Secret, shown
 
-JSON = "--json"
-PIPES = {"grep": "Only the lines that match; arguments as grep's"}
 SHOWING = frozenset({"list", "show", "run"})
+NAMING = frozenset({"arg", "delete", "open", "show"})
 
 
 @dataclass(slots=True)
@@ -27,37 +29,107 @@ class Walk:
     entered: int
     """How many of ``frames`` were open when the line began."""
     pipes: list[list[str]] = field(default_factory=list)
-    as_json: bool = False
-    """``--json`` ends the line: the answer is wanted as one JSON document."""
+    form: str = ""
+    """"json" or "yaml": the answer is wanted as one document."""
+    api_detail: bool = False
+    """The REST calls are to be told."""
+    secrets: list[tuple[int, int]] = field(default_factory=list)
+    """Where on the line secrets stand; only known when it was read token by token."""
+
+    def given(self, kind: str) -> dict[str, Any]:
+        """The values of the "arg", "option" or "filter" operations, by word."""
+        return {op[1].name: op[2] for op in self.ops if op[0] == kind}
 
 
-def parse(tree: Tree, frames: Sequence[Message], line: str, *, abbreviate: bool = False) -> Walk:
-    """The operations of a whole line typed where ``frames`` are open; ParseError says where and what was expected."""
+def parse(
+    tree: Tree, frames: Sequence[Message], line: str, *, abbreviate: bool = False, block: str | None = None
+) -> Walk:
+    """The operations of a whole line typed where ``frames`` are open; ParseError says where and what was expected.
+
+    ``block``: the lines that followed a line which announces some (``blocks.wanted``).
+    """
     plain = words(line)
-    if plain is not None and not abbreviate and JSON not in plain:
+    if plain is not None and not abbreviate and "--" not in line:
         try:
             walk = _start(tree, frames)
             for word in plain:
-                if not _literal(walk, word) and not _valued(walk, tree, word):
+                if not _literal(walk, tree, word) and not _valued(walk, tree, word):
                     _climb(walk, tree, word)
-            return _finish(walk)
+            return _finish(walk, tree)
         except _Unfit:
             pass  # told again below, with the place on the line
     lexed = lex(line)
-    commands, pipes = _pipes(lexed)
-    as_json = bool(commands) and commands[-1].text == JSON and not commands[-1].quoted
-    if as_json:
-        commands = commands[:-1]
-    walk = follow(tree, frames, commands, line=line, abbreviate=abbreviate)
+    if block is not None:
+        return _with_block(tree, frames, lexed, block, abbreviate=abbreviate)
+    tail = split(lexed)
+    flags = next((i for i, token in enumerate(tail.commands) if _is_flag(token)), 0)
+    if flags and not frames and tail.commands[0].text[:3] in ("con", "deb"):  # configure, debug
+        return _flagged(tree, tail.commands[:flags], tail.commands[flags:], line, abbreviate=abbreviate)
+    return _ended(tree, frames, tail, line, abbreviate=abbreviate)
+
+
+def _ended(tree: Tree, frames: Sequence[Message], tail: Tail, line: str, *, abbreviate: bool) -> Walk:
+    """The walk of a line without blocks and paths."""
+    walk = follow(tree, frames, tail.commands, line=line, abbreviate=abbreviate)
     if walk.node.end is None:
         raise _too_short(walk, line)
-    _finish(walk)
-    walk.pipes, walk.as_json = pipes, as_json
+    _finish(walk, tree)
+    walk.pipes, walk.form, walk.api_detail = tail.pipes, tail.form, tail.api_detail
     shows = any(op[0] in SHOWING for op in walk.ops)
-    if (as_json and not shows) or (pipes and not shows and ("where",) not in walk.ops):
-        extra = lexed.tokens[len(commands)]
-        text = f"{extra.text} goes with a show command"
-        raise ParseError(text, line=line, start=extra.start, end=extra.end)
+    if (walk.form and not shows) or (walk.pipes and not shows and ("where",) not in walk.ops):
+        extra = tail.extra or Token("|", len(line), len(line))
+        raise ParseError(f"{extra.text} goes with a show command", line=line, start=extra.start, end=extra.end)
+    return walk
+
+
+def _is_flag(token: Token) -> bool:
+    return token.text.startswith("--") and len(token.text) > 2 and not token.quoted
+
+
+def _with_block(tree: Tree, frames: Sequence[Message], lexed: Lexed, block: str, *, abbreviate: bool) -> Walk:
+    """A line and its block: the value of its last field, or a whole object."""
+    announced = blocks.announced(lexed.tokens)
+    if announced is None:
+        raise ParseError("no lines are expected behind this one", line=lexed.line)
+    head = tuple(token for token in lexed.tokens if token.start < announced.start)
+    if announced.field:
+        value = Token(block, announced.start, len(lexed.line), quoted=True)
+        return _ended(tree, frames, Tail((*head, value), []), lexed.line, abbreviate=abbreviate)
+    if frames:
+        text = "an object is given whole at the top only (save or cancel first)"
+        raise ParseError(text, line=lexed.line, start=announced.start, end=len(lexed.line))
+    walk, kind = _opened(tree, head, lexed.line, abbreviate=abbreviate)
+    if block.lstrip().startswith("--"):
+        from avish.lang import flags  # start-up pays for every import
+
+        return _whole(walk, flags.parse_block(kind, block), replace=False)
+    from avish.lang import script
+
+    return _whole(walk, script.parse(kind, block), replace=True)
+
+
+def _flagged(tree: Tree, head: Sequence[Token], tokens: Sequence[Token], line: str, *, abbreviate: bool) -> Walk:
+    """``configure pool p1 --servers.1.ip 10.1.1.1``: an object on one line."""
+    from avish.lang import flags
+
+    walk, kind = _opened(tree, head, line, abbreviate=abbreviate)
+    return _whole(walk, flags.parse(kind, tokens, line), replace=False)
+
+
+def _opened(tree: Tree, head: Sequence[Token], line: str, *, abbreviate: bool) -> tuple[Walk, ObjectType]:
+    """The walk of a line that opens an object and does nothing else, and the type of the object."""
+    walk = follow(tree, [], head, line=line, abbreviate=abbreviate)
+    if walk.node.end is None:
+        raise _too_short(walk, line)
+    _leave(walk, tree)
+    if [op[0] for op in walk.ops] != ["open"]:
+        raise ParseError("only an object can be given like this: configure pool NAME ...", line=line, end=len(line))
+    return walk, tree.schema.object(walk.ops[0][1])
+
+
+def _whole(walk: Walk, body: dict[str, Any], *, replace: bool) -> Walk:
+    walk.ops += [("body", body, replace), ("save",)]
+    walk.frames = []
     return walk
 
 
@@ -70,8 +142,15 @@ def follow(
         try:
             _step(walk, tree, token, abbreviate=abbreviate)
         except _Unfit as unfit:
-            raise unfit.explain(walk, tree, token, line) from None
+            raise unfit.explain(walk, tree, token, masked(line, walk.secrets)) from None
     return walk
+
+
+def masked(line: str, secrets: Sequence[tuple[int, int]]) -> str:
+    """``line`` with every secret made unreadable, as long as before."""
+    for start, end in secrets:
+        line = line[:start] + "*" * (end - start) + line[end:]
+    return line
 
 
 class _Unfit(Exception):  # noqa: N818  (no error yet: the place is still to be found)
@@ -102,8 +181,11 @@ def _unknown(walk: Walk, tree: Tree, token: Token) -> str:
         item = message.fields.get(token.text)
         if item is not None and item.read_only:
             return f"{token.text} cannot be set: {item.help.lower()}"
+    if walk.node in tree.nouns and token.text in tree.schema.outside:
+        return tree.schema.outside[token.text]
     if walk.frames and walk.node is tree.mode(walk.frames[-1]) and token.text in tree.root.words:
-        remedy = "do show ..." if token.text == "show" else "save or cancel first"
+        doable = token.text in tree.root.words["do"].node.words
+        remedy = f"do {token.text} ..." if doable else "save or cancel first"
         return f"{shown(token.text)} is not possible inside a mode ({remedy})"
     if not walk.node.words and walk.node.value is None and walk.node.fall is None:
         return f"the command ends before {shown(token.text)}"
@@ -119,7 +201,7 @@ def name_place(tree: Tree, frames: Sequence[Message], tokens: Sequence[Token]) -
             value = follow(tree, frames, tokens[:number], line="").node.value
         except ParseError:
             break
-        if value is not None and value.names and value.op[0] in ("open", "show", "delete"):
+        if value is not None and value.names and value.op[0] in NAMING:
             return number, value.names
     return -1, ""
 
@@ -131,12 +213,15 @@ def _start(tree: Tree, frames: Sequence[Message]) -> Walk:
 
 def _step(walk: Walk, tree: Tree, token: Token, *, abbreviate: bool) -> None:
     if not token.quoted:
-        if _literal(walk, token.text):
+        if _literal(walk, tree, token.text):
             return
         outer = abbreviate and _outer(walk, tree, token.text, negated=walk.node.negates)
         if abbreviate and not outer and (word := _unique(walk.node, token.text)):
-            _literal(walk, word)
+            _literal(walk, tree, word)
             return
+    value = walk.node.value
+    if value is not None and isinstance(value.type, Secret):
+        walk.secrets.append((token.start, token.end))
     if _valued(walk, tree, token.text):
         return
     if token.quoted:
@@ -146,17 +231,25 @@ def _step(walk: Walk, tree: Tree, token: Token, *, abbreviate: bool) -> None:
     _climb(walk, tree, token.text)
 
 
-def _literal(walk: Walk, word: str) -> bool:
+def _literal(walk: Walk, tree: Tree, word: str) -> bool:
     node = walk.node
     step = node.words.get(word)
     if step is None and node.fall is not None and word in node.fall.words:
-        if node.leave is not None:
-            walk.ops.append(node.leave)
+        _leave(walk, tree)
         step = node.fall.words[word]
     if step is None:
         return False
     _take(walk, step)
     return True
+
+
+def _leave(walk: Walk, tree: Tree) -> None:
+    """Go on from the node, or end there: what that means."""
+    op = walk.node.leave
+    if op is not None:
+        walk.ops.append(op)
+        if op[0] == "open":
+            walk.frames = [tree.schema.object(op[1])]
 
 
 def _take(walk: Walk, step: Step) -> None:
@@ -202,8 +295,7 @@ def _climb(walk: Walk, tree: Tree, word: str) -> None:
     depth = _outer(walk, tree, word, negated=node.negates) if node.fields or node.negates else 0
     if not depth:
         raise _Unfit
-    if walk.node.leave is not None:
-        walk.ops.append(walk.node.leave)
+    _leave(walk, tree)
     walk.ops.extend([("save",)] * (len(walk.frames) - depth))
     del walk.frames[depth:]
     walk.entered = min(walk.entered, depth)
@@ -224,35 +316,17 @@ def _words(tree: Tree, message: Message, *, negated: bool) -> dict[str, Step]:
     return words["no"].node.words if negated else words
 
 
-def _finish(walk: Walk) -> Walk:
+def _finish(walk: Walk, tree: Tree) -> Walk:
     """End the line: what ending means here, and the one-field rule."""
     if walk.node.end is None:
         raise _Unfit
-    if walk.node.leave is not None:
-        walk.ops.append(walk.node.leave)
+    _leave(walk, tree)
     walk.ops.extend(walk.node.end)
     last = walk.ops[-1] if walk.ops else ("",)
     if last[0] == "set" and len(walk.frames) > max(walk.entered, 1) and last[1].name == walk.frames[-1].only_field:
         walk.ops.append(("save",))
         walk.frames.pop()
     return walk
-
-
-def _pipes(lexed: Lexed) -> tuple[tuple[Token, ...], list[list[str]]]:
-    """The tokens of the command itself, and the words of each pipe behind it."""
-    parts: list[list[Token]] = [[]]
-    for token in lexed.tokens:
-        if token.text == "|" and not token.quoted:
-            parts.append([])
-        else:
-            parts[-1].append(token)
-    if any(not part for part in parts[1:]):
-        raise ParseError("a pipe needs a command behind it: | grep WORD", line=lexed.line, start=len(lexed.line) - 1)
-    for part in parts[1:]:
-        if part[0].text not in PIPES:
-            text, start, end = f"unknown pipe {shown(part[0].text)}", part[0].start, part[0].end
-            raise ParseError(text, line=lexed.line, start=start, end=end, expected=tuple(PIPES))
-    return tuple(parts[0]), [[token.text for token in part] for part in parts[1:]]
 
 
 def _unique(node: Node, prefix: str) -> str:
@@ -290,3 +364,15 @@ def expectations(node: Node) -> tuple[str, ...]:
     if node.value is not None and not _choices(node):
         listed.insert(0, node.value.type.describe())
     return tuple(listed)
+
+
+def secret_due(tree: Tree, frames: Sequence[Message], line: str) -> str:
+    """The field whose secret value is missing at the end of the line, or ""."""
+    try:
+        tokens = lex(line).tokens
+        node = follow(tree, frames, tokens, line=line).node
+    except ParseError:
+        return ""
+    if node.value is None or node.end is not None or not isinstance(node.value.type, Secret):
+        return ""
+    return str(node.value.op[1].name)

@@ -40,5 +40,5 @@ RUNTIME: Mapping[str, Read] = {
 def lint(schema: Schema) -> None:
     """Raises SchemaError when the grammar names a command that nothing answers."""
     for command in schema.commands:
-        if command.run not in RUN:
+        if command.run and command.run not in RUN:
             raise SchemaError(f"commands: {' '.join(command.path)}: run: unknown function {command.run!r}")

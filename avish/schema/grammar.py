@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import yaml
 
 from avish.errors import SchemaError
 from avish.schema import types
-from avish.schema.model import Column, Command, Field, Message, ObjectType, Schema
+from avish.schema.commands import commands_of
+from avish.schema.model import Column, Field, Message, ObjectType, Schema
+from avish.schema.place import Place, known
+from avish.schema.tables import outside_nouns, shell_words, system_objects
 
 OBJECT_KEYS = {
     "object",
     "class",
     "verb",
     "word",
+    "words",
+    "singleton",
     "names",
     "help",
     "scope",
@@ -53,6 +58,7 @@ FIELD_KEYS = {
     "auto",
     "read_only",
     "deprecated",
+    "since",
 }
 MESSAGE_KEYS = {"help", "key", "bare", "partial", "fields"}
 KINDS = {"type", "enum", "ref", "message", "fields"}
@@ -70,36 +76,35 @@ SIMPLE_TYPES: Mapping[str, type[types.Type]] = {
 
 
 @dataclass
-class _Place:
-    """Where in the grammar we are, for error texts."""
-
-    file: str
-    path: str = ""
-
-    def __truediv__(self, part: str) -> _Place:
-        return _Place(self.file, f"{self.path}.{part}" if self.path else part)
-
-    def error(self, text: str) -> SchemaError:
-        where = f"{self.file}: {self.path}: " if self.path else f"{self.file}: "
-        return SchemaError(where + text)
-
-
-@dataclass
 class _Library:
     """The shared messages and enumerations; messages are built when first used, so that they may use each other."""
 
-    messages: dict[str, Any]
-    enums: dict[str, Any]
     objects: set[str]
+    messages: dict[str, Any] = field(default_factory=dict)
+    enums: dict[str, Any] = field(default_factory=dict)
+    homes: dict[str, str] = field(default_factory=dict)
+    """Name of a message: the file it stands in."""
     built: dict[str, Message] = field(default_factory=dict)
 
-    def message(self, name: str, place: _Place) -> Message:
+    def add(self, file: str, raw: Any) -> None:
+        """Take the enumerations and messages of a file; each name may stand only once."""
+        known(raw, {"enums", "messages"}, Place(file))
+        for what, own in (("enums", self.enums), ("messages", self.messages)):
+            for name, value in (raw.get(what) or {}).items():
+                if name in own:
+                    other = f" (the other in {self.homes[name]})" if name in self.homes else ""
+                    raise Place(file, f"{what}.{name}").error(f"there is another one of this name{other}")
+                own[name] = value
+                if what == "messages":
+                    self.homes[name] = file
+
+    def message(self, name: str, place: Place) -> Message:
         if name not in self.messages:
             raise place.error(f"unknown message {name!r}")
         if name not in self.built:
             raw = self.messages[name]
-            where = _Place("messages.yaml", f"messages.{name}")
-            _known(raw, MESSAGE_KEYS, where)
+            where = Place(self.homes[name], f"messages.{name}")
+            known(raw, MESSAGE_KEYS, where)
             message = self.built[name] = Message(name, {})
             _fill(message, raw, where, self)
         return self.built[name]
@@ -109,20 +114,25 @@ def compile_grammar(texts: Mapping[str, bytes]) -> Schema:
     """The Schema of the YAML files ``texts`` (relative path: content)."""
     loaded = {name: _yaml(name, text) for name, text in texts.items()}
     raw_objects = {n: v for n, v in loaded.items() if n.startswith("objects/")}
-    shared = loaded.get("messages.yaml") or {}
-    _known(shared, {"enums", "messages"}, _Place("messages.yaml"))
-    names = {raw["object"] for raw in raw_objects.values() if isinstance(raw, dict) and "object" in raw}
-    library = _Library(shared.get("messages") or {}, shared.get("enums") or {}, names)
-    objects = [_object(_Place(name), raw, library) for name, raw in raw_objects.items()]
+    library = _Library({raw["object"] for raw in raw_objects.values() if isinstance(raw, dict) and "object" in raw})
+    for name, raw in loaded.items():
+        if name == "messages.yaml" or name.startswith("messages/"):
+            library.add(name, raw or {})
+    objects = [_object(Place(name), raw, library) for name, raw in raw_objects.items()]
     _no_twins(objects)
-    for name in library.messages:
-        library.message(name, _Place("messages.yaml"))
+    for name, home in library.homes.items():
+        library.message(name, Place(home))
     return Schema(
         index={o.name: (o.verb, o.word, o.help) for o in sorted(objects, key=lambda o: o.name)},
         packed={o.name: pickle.dumps(o) for o in objects},
-        commands=_commands({n: v for n, v in loaded.items() if n.startswith("commands/")}, objects),
-        words=_words(loaded.get("shell.yaml") or {}),
-        defaults=_defaults(loaded.get("system_defaults.yaml") or {}, {o.name: o for o in objects}),
+        commands=commands_of(
+            {n: v for n, v in loaded.items() if n.startswith("commands/")},
+            {o.word: o.name for o in objects if o.verb == "configure"},
+            partial(_field, library=library),
+        ),
+        words=shell_words(loaded.get("shell.yaml") or {}),
+        defaults=system_objects(loaded.get("system_defaults.yaml") or {}, {o.name: o for o in objects}),
+        outside=outside_nouns(loaded.get("outside.yaml") or [], {o.word for o in objects}),
     )
 
 
@@ -150,16 +160,8 @@ def _yaml(name: str, text: bytes) -> Any:
         raise SchemaError(f"{name}: {error}") from None
 
 
-def _known(raw: Any, keys: set[str], place: _Place) -> None:
-    if not isinstance(raw, dict):
-        raise place.error("a mapping is expected here")
-    for key in raw:
-        if key not in keys:
-            raise place.error(f"unknown attribute {key!r}; known are {', '.join(sorted(keys))}")
-
-
-def _object(place: _Place, raw: Any, library: _Library) -> ObjectType:
-    _known(raw, OBJECT_KEYS, place)
+def _object(place: Place, raw: Any, library: _Library) -> ObjectType:
+    known(raw, OBJECT_KEYS, place)
     for needed in ("object", "class", "help", "fields"):
         if not raw.get(needed):
             raise place.error(f"{needed} is missing")
@@ -171,13 +173,18 @@ def _object(place: _Place, raw: Any, library: _Library) -> ObjectType:
         raise place.error(f"scope: {raw['scope']!r} is none of tenant, cloud, system")
     if raw.get("names") and raw["names"] not in library.objects:
         raise place.error(f"names: unknown object {raw['names']!r}")
+    words = tuple(raw.get("words") or [raw.get("word", raw["object"])])
+    if "word" in raw and "words" in raw:
+        raise place.error("words: give word or words, not both")
     object_type = ObjectType(
         name=raw["object"],
         fields={},
         help=raw["help"],
         title=raw["class"],
         verb=raw.get("verb", "configure"),
-        word=raw.get("word", raw["object"]),
+        word=" ".join(words),
+        words=words,
+        singleton=bool(raw.get("singleton")),
         scope=raw.get("scope", "tenant"),
         names=raw.get("names", ""),
         joins=tuple(raw.get("joins", ())),
@@ -198,20 +205,20 @@ LATER_FIELDS = {
 }
 
 
-def _columns(raw: dict[str, Any], place: _Place) -> tuple[Column, ...]:
+def _columns(raw: dict[str, Any], place: Place) -> tuple[Column, ...]:
     given = raw.get("columns")
     if given is None:
         given = [{"title": "Name", "path": "name"}, {"title": "UUID", "path": "uuid"}]
         given += [{"title": "Cloud", "path": "cloud_ref"}] if raw.get("scope") == "cloud" else []
     for number, column in enumerate(given):
         where = place / f"columns[{number}]"
-        _known(column, {"title", "path"}, where)
+        known(column, {"title", "path"}, where)
         if len(column) != 2:
             raise where.error("title and path are needed")
     return tuple(Column(column["title"], column["path"]) for column in given)
 
 
-def _fill(message: Message, raw: dict[str, Any], place: _Place, library: _Library) -> None:
+def _fill(message: Message, raw: dict[str, Any], place: Place, library: _Library) -> None:
     """Fields, key, bare and partial of a message."""
     if not isinstance(raw.get("fields"), dict):
         raise place.error("fields are missing")
@@ -233,8 +240,8 @@ def _fill(message: Message, raw: dict[str, Any], place: _Place, library: _Librar
         raise place.error(f"bare: unknown field {message.bare!r}")
 
 
-def _field(name: str, raw: Any, place: _Place, library: _Library) -> Field:
-    _known(raw, FIELD_KEYS, place)
+def _field(name: str, raw: Any, place: Place, library: _Library) -> Field:
+    known(raw, FIELD_KEYS, place)
     if not raw.get("help"):
         raise place.error("help is missing")
     if len(KINDS & set(raw)) > 1:
@@ -256,6 +263,7 @@ def _field(name: str, raw: Any, place: _Place, library: _Library) -> Field:
         auto=bool(raw.get("auto")),
         read_only=bool(raw.get("read_only")),
         deprecated=str(raw.get("deprecated", "")),
+        since=_release(raw.get("since", ""), place),
         applied=raw.get("applied", "stored"),
     )
     if "default" in raw:
@@ -263,7 +271,14 @@ def _field(name: str, raw: Any, place: _Place, library: _Library) -> Field:
     return result
 
 
-def _nested(name: str, raw: dict[str, Any], place: _Place, library: _Library) -> Message | None:
+def _release(raw: Any, place: Place) -> str:
+    """A release as a text; 21.1 without quotes would be a number."""
+    if not isinstance(raw, str):
+        raise place.error('since: write the release in quotes, like "20.1.1"')
+    return raw
+
+
+def _nested(name: str, raw: dict[str, Any], place: Place, library: _Library) -> Message | None:
     if "fields" in raw:
         message = Message(name, {})
         _fill(message, raw, place, library)
@@ -279,7 +294,7 @@ def _nested(name: str, raw: dict[str, Any], place: _Place, library: _Library) ->
     return Message(shared.name, shared.fields, tuple(raw["key"]), shared.bare, shared.partial)
 
 
-def _leaf(raw: dict[str, Any], place: _Place, library: _Library) -> types.Type:
+def _leaf(raw: dict[str, Any], place: Place, library: _Library) -> types.Type:
     if "enum" in raw:
         values = library.enums.get(raw["enum"]) if isinstance(raw["enum"], str) else raw["enum"]
         if not values:
@@ -308,13 +323,13 @@ def _leaf(raw: dict[str, Any], place: _Place, library: _Library) -> types.Type:
     return SIMPLE_TYPES[kind]()
 
 
-def _range(raw: Any, place: _Place) -> tuple[float, float]:
+def _range(raw: Any, place: Place) -> tuple[float, float]:
     if not isinstance(raw, list) or len(raw) != 2 or raw[0] > raw[1]:
         raise place.error("range: [low, high] is expected")
     return raw[0], raw[1]
 
 
-def _default(target: Field, raw: Any, place: _Place) -> Any:
+def _default(target: Field, raw: Any, place: Place) -> Any:
     if target.message is not None:
         raise place.error("default: a message has none; give its fields theirs")
     try:
@@ -335,81 +350,3 @@ def _no_twins(objects: list[ObjectType]) -> None:
         twin = seen.setdefault((item.verb, item.word), item.name)
         if twin != item.name:
             raise SchemaError(f"objects: '{item.verb} {item.word}' stands for both {twin} and {item.name}")
-
-
-def _commands(files: dict[str, Any], objects: list[ObjectType]) -> list[Command]:
-    words = {o.word: o.name for o in objects if o.verb == "configure"}
-    result: dict[tuple[str, ...], Command] = {}
-    for name, entries in files.items():
-        for number, raw in enumerate(entries or []):
-            place = _Place(name, f"[{number}]")
-            _known(raw, {"path", "help", "run", "api"}, place)
-            if not all(raw.get(key) for key in ("path", "help", "run")):
-                raise place.error("path, help and run are needed")
-            path = tuple(raw["path"].split())
-            where = place / "path"
-            if problem := _path_problem(path, words):
-                raise where.error(f"{raw['path']!r}: {problem}")
-            if path in result:
-                raise where.error(f"{raw['path']!r} stands here twice")
-            result[path] = Command(path, raw["help"], raw["run"], raw.get("api") or _api_path(path))
-    return list(result.values())
-
-
-def _path_problem(path: tuple[str, ...], words: Mapping[str, str]) -> str:
-    """What is wrong with the path of a command, or ""; ``words``: object words and the objects they stand for."""
-    if path[0] != "show" or len(path) < 2:
-        return "commands begin with show"
-    for before, word in itertools.pairwise(path):
-        if word.startswith("<") and words.get(before) != word[1:-1]:
-            return "an argument is written with an object's own word and stands behind it"
-    if path[1] in words and len(path) < 4:
-        return "is made from the object already"
-    return ""
-
-
-def _api_path(path: tuple[str, ...]) -> str:
-    """The vendor's naming rule: the words behind the argument, run together."""
-    behind = (
-        path[[word.startswith("<") for word in path].index(True) + 1 :]
-        if any(word.startswith("<") for word in path)
-        else path[1:]
-    )
-    return "".join(behind)
-
-
-def _words(raw: dict[str, Any]) -> dict[str, str]:
-    for word, text in raw.items():
-        if not isinstance(text, str) or not text:
-            raise SchemaError(f"shell.yaml: {word}: help is missing")
-    return raw
-
-
-def _defaults(raw: dict[str, Any], objects: dict[str, ObjectType]) -> dict[str, list[dict[str, Any]]]:
-    for name, bodies in raw.items():
-        place = _Place("system_defaults.yaml", name)
-        if name not in objects:
-            raise place.error("unknown object")
-        for body in bodies:
-            if not isinstance(body, dict):
-                raise place.error("a mapping is expected here")
-            _known_fields(body, objects[name], place / str(body.get("name")))
-    return raw
-
-
-def _known_fields(body: Any, message: Message, place: _Place) -> None:
-    """Refuse a body with unknown fields or with values that their types refuse."""
-    if not isinstance(body, dict):
-        raise place.error("a mapping is expected here")
-    for key, value in body.items():
-        if key not in message.fields:
-            raise (place / key).error("unknown field")
-        item = message.fields[key]
-        for one in value if item.list else [value]:
-            if item.message is not None:
-                _known_fields(one, item.message, place / key)
-                continue
-            try:
-                item.leaf.check(one)
-            except ValueError as error:
-                raise (place / key).error(str(error)) from None

@@ -12,7 +12,7 @@ from avish.errors import SchemaError
 from avish.schema.model import Schema
 
 PACKAGE = Path(__file__).resolve().parent.parent
-SHAPERS = ("grammar.py", "model.py", "types.py")
+SHAPERS = ("grammar.py", "commands.py", "tables.py", "place.py", "model.py", "types.py")
 """The code that decides what the compiled form looks like: when it changes, the form is made anew."""
 
 
@@ -45,8 +45,10 @@ def load(source: Path, cache_dir: Path | None = None) -> Schema:
 
 def _read(source: Path) -> dict[str, bytes]:
     files: list[os.DirEntry[str]] = []
-    for folder in (source, source / "objects", source / "commands"):
+    for folder in (source, source / "objects", source / "commands", source / "messages"):
         if not folder.is_dir():
+            if folder.name == "messages":
+                continue  # a grammar may do without further shared messages
             raise SchemaError(f"{folder}: no grammar here")
         files += sorted(os.scandir(folder), key=lambda entry: entry.name)
     texts = {

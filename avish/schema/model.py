@@ -49,6 +49,8 @@ class Field:
     auto: bool = False
     read_only: bool = False
     deprecated: str = ""
+    since: str = ""
+    """The first release that has it; "": not stated."""
     applied: str = "stored"
 
     @property
@@ -76,12 +78,18 @@ class Column:
 
 @dataclass(slots=True, eq=False)
 class ObjectType(Message):
-    """A noun: what is remembered. ``name`` is its word in /api/ and the prompt, ``word`` the one on the CLI."""
+    """A noun: what is remembered. ``name`` is its word in /api/ and the prompt, ``word`` the one on the CLI, or all
+    of them in one text where one is not enough (``controller properties``).
+    """
 
     help: str = ""
     title: str = ""
     """The vendor's type name (``NatPolicy``)."""
     word: str = ""
+    words: tuple[str, ...] = ()
+    """The words of ``word``, one by one."""
+    singleton: bool = False
+    """There is exactly one: no name on the CLI, and its uuid is ``name``."""
     verb: str = "configure"
     scope: str = "tenant"
     names: str = ""
@@ -93,6 +101,8 @@ class ObjectType(Message):
     @property
     def commands(self) -> list[tuple[str, str]]:
         """The commands that every object type has: path, the argument as ``<word>``, and help."""
+        if self.singleton:
+            return [(f"configure {self.word}", f"Change: {self.help}"), (f"show {self.word}", f"Show: {self.help}")]
         one = f"<{self.word}>"
         shown = f"show debug {self.word}" if self.verb == "debug" else f"show {self.word}"
         own = [
@@ -107,14 +117,25 @@ class ObjectType(Message):
 class Command:
     """A verb path that asks or acts and remembers nothing.
 
-    ``path`` in words, an argument as ``<object>``. ``run`` names the function (``se.vshash``), ``api`` the path of the
-    REST call below /api/<object>/<uuid>/ (or below /api/ when the path has no argument).
+    ``path`` in words, an argument as ``<name>``. One of three says what it does: ``run`` names the function of the
+    controller (``se.vshash``), reached with ``method`` at ``api`` below /api/<object>/<uuid>/ (or below /api/ when the
+    path has no argument); ``does`` the function of the shell; ``refused`` is the reason why it does nothing here.
+    ``asks``: the question a person has to answer with yes before it is done.
     """
 
     path: tuple[str, ...]
     help: str
-    run: str
-    api: str
+    run: str = ""
+    api: str = ""
+    method: str = "GET"
+    does: str = ""
+    refused: str = ""
+    asks: str = ""
+    args: dict[str, Field] = field(default_factory=dict)
+    options: dict[str, Field] = field(default_factory=dict)
+    """Words that may follow the path, in any order, each once; one of type bool stands alone."""
+    filters: dict[str, Field] = field(default_factory=dict)
+    """The same behind the word ``filter``: they go to the controller as the query."""
 
 
 @dataclass(slots=True)
@@ -129,6 +150,8 @@ class Schema:
     """The shell's own words and their help."""
     defaults: dict[str, list[dict[str, Any]]]
     """System objects of a fresh store, by type; values as typed on the CLI."""
+    outside: dict[str, str] = field(default_factory=dict)
+    """The vendor's nouns that are no part of this product, and why."""
     _objects: dict[str, ObjectType] = field(default_factory=dict)
 
     def object(self, name: str) -> ObjectType:

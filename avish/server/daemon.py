@@ -18,11 +18,16 @@ from pathlib import Path
 
 from avish.config.store import SqliteStore, Who
 from avish.controller.access import SYSTEM
-from avish.controller.api import Api
+from avish.controller.api import Api, Parties
 from avish.controller.captures import Captures
 from avish.controller.commit import Committer
+from avish.controller.confirm import Confirmations
+from avish.controller.deadline import Deadline
+from avish.controller.debug import CaptureSwitch
 from avish.controller.engines import Engine, Worker
+from avish.controller.notices import Notices
 from avish.controller.registration import Member, registration
+from avish.controller.rollback import Rollbacks
 from avish.controller.status import Status
 from avish.errors import AvishError, UnavailableError
 from avish.operate.marks import describe
@@ -58,16 +63,21 @@ class Controller:
     engines: Mapping[str, Engine]
     workers: list[Worker]
     captures: Captures
+    notices: Notices
+    deadline: Deadline
     store: SqliteStore
 
     def start(self) -> None:
-        """Begin to watch the engines."""
+        """Take back the commit that was not confirmed in time, if any; begin to watch the engines."""
+        self.deadline.start()
         for worker in self.workers:
             worker.start()
 
     def stop(self) -> None:
         """End captures, workers and store; the engines forward on."""
+        self.notices.close()
         self.captures.shutdown()
+        self.deadline.stop()
         for worker in self.workers:
             worker.stop()
         self.store.close()
@@ -78,18 +88,32 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
     grammar = schema()
     store = SqliteStore(home.store, grammar)
     engines = {spec.name: make_engine(home, spec) for spec in specs}
-    committer = Committer(grammar, store, engines, time.time)
+    notices = Notices(store, time.time)
+    confirmations = Confirmations(store, time.time, notices)
+    committer = Committer(grammar, store, engines, time.time, confirmations)
     groups = {spec.name: spec.group for spec in specs}
     captures = Captures(home.captures, _drivers(engines), _describer(committer), time.time)
-    status = Status({"home": str(home.path), "pid": os.getpid()}, committer, engines, store, captures)
-    api = Api(grammar, committer, engines, captures, status)
+    rollbacks = Rollbacks(
+        committer=committer,
+        store=store,
+        engines=engines,
+        confirmations=confirmations,
+        notices=notices,
+        switch=CaptureSwitch(captures),
+    )
+    about = {"home": str(home.path), "pid": os.getpid()}
+    namespaces = {spec.name: spec.namespace for spec in specs}
+    status = Status(about, committer=committer, engines=engines, store=store, captures=captures, namespaces=namespaces)
+    parties = Parties(grammar, store, committer, engines, captures, status, confirmations, notices, rollbacks)
+    api = Api(parties)
     register(committer, _observe_all(engines, groups))
 
     def met(engine: Engine) -> None:
         register(committer, [Member.observed(engine.name, groups[engine.name], engine.driver)])
 
     workers = [Worker(engine, committer, met) for engine in engines.values()]
-    return Controller(api, committer, engines, workers, captures, store)
+    deadline = Deadline(confirmations, rollbacks, notices)
+    return Controller(api, committer, engines, workers, captures, notices, deadline, store)
 
 
 def _drivers(engines: Mapping[str, Engine]) -> Callable[[str], Driver]:
@@ -145,7 +169,7 @@ def _serve(home: Home, controller: Controller, ready_fd: int | None) -> None:
     log.info("serving %s, revision %d", home.path, controller.committer.head.config.revision)
     if ready_fd is not None:
         threading.Thread(target=_report_ready, args=(ready_fd, controller), daemon=True).start()
-    asyncio.run(_until_signal(Front(controller.api.handle), listener, controller.captures, home.socket))
+    asyncio.run(_until_signal(Front(controller.api.handle), listener, controller, home.socket))
     log.info("stopped; the service engines forward on")
 
 
@@ -158,15 +182,16 @@ async def _end(signalled: asyncio.Event, path: Path) -> None:
     log.warning("%s is gone: the controller ends", path)
 
 
-async def _until_signal(front: Front, listener: socket.socket, captures: Captures, path: Path) -> None:
-    """Captures end first, so that who follows one is told why."""
+async def _until_signal(front: Front, listener: socket.socket, controller: Controller, path: Path) -> None:
+    """Notices and captures end first, so that who follows one is told why."""
     loop, signalled, ended = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled.set)
     async with asyncio.TaskGroup() as group:
         group.create_task(front.run(listener, ended))
         await _end(signalled, path)
-        await loop.run_in_executor(None, captures.shutdown)
+        controller.notices.close()
+        await loop.run_in_executor(None, controller.captures.shutdown)
         ended.set()
 
 

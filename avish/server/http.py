@@ -25,8 +25,8 @@ BODY_LIMIT = 32 * 1024 * 1024
 READERS = 16
 WRITERS = 4
 """Requests worked on at the same time; writes wait for each other and must not keep reads waiting."""
-STREAMS = 64
-"""Streams followed at the same time; each takes a thread while it waits for its next event."""
+STREAMS = 256
+"""Streams followed at the same time, one a session and one a capture; each takes a thread while it waits."""
 Handle = Callable[[Request], Response]
 
 

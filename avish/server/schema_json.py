@@ -9,12 +9,14 @@ from avish.schema.model import Field, Message, ObjectType, Schema
 
 
 def schema_document(schema: Schema) -> dict[str, Any]:
-    """{"objects": {name: {"verb", "help", "scope", "fields"}}, "commands": [{"path", "help"}]}."""
+    """{"objects": {name: {"verb", "word", "class", "singleton", "scope", "help", "fields"}}, "commands": [{"path", "help"}],
+    "outside": {noun: reason}}.
+    """
     objects = {kind.name: _object(kind) for kind in schema.objects()}
     generated = [command for kind in schema.objects() for command in kind.commands]
     written = [(" ".join(command.path), command.help) for command in schema.commands]
     commands = [{"path": path, "help": text} for path, text in generated + written]
-    return {"objects": objects, "commands": commands}
+    return {"objects": objects, "commands": commands, "outside": schema.outside}
 
 
 def _object(kind: ObjectType) -> dict[str, Any]:
@@ -22,6 +24,7 @@ def _object(kind: ObjectType) -> dict[str, Any]:
         "verb": kind.verb,
         "word": kind.word,
         "class": kind.title,
+        "singleton": kind.singleton,
         "scope": kind.scope,
         "help": kind.help,
         "fields": _fields(kind, (), acts=True),
@@ -44,6 +47,7 @@ def _field(field: Field, above: tuple[int, ...], *, acts: bool) -> dict[str, Any
         "required": field.required,
         "read_only": field.read_only,
         "deprecated": field.deprecated,
+        "since": field.since,
         "min_items": field.min_items,
         "max_items": field.max_items,
     }

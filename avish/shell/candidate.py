@@ -12,6 +12,8 @@ from avish.schema.model import Field, Message, ObjectType
 from avish.schema.types import Ref, ref_name
 
 Body = dict[str, Any]
+OWN = ("uuid", "name", "url", "_last_modified")
+"""What an object that is given whole cannot change."""
 
 
 @dataclass(slots=True)
@@ -36,11 +38,14 @@ class Candidate:
     name: str
     stored: Body | None
     frames: list[Frame] = field(default_factory=list)
+    stale: bool = False
+    """Somebody else has saved the object since it was read."""
 
     @classmethod
     def open(cls, object_type: ObjectType, name: str, stored: Body | None) -> Candidate:
         """Begin to edit."""
-        value = copy.deepcopy(stored) if stored is not None else {"name": name}
+        fresh = {} if object_type.singleton else {"name": name}
+        value = copy.deepcopy(stored) if stored is not None else fresh
         return cls(object_type, name, stored, [Frame(object_type, value)])
 
     @property
@@ -73,6 +78,8 @@ class Candidate:
         elif kind == "unset":
             frame.value.pop(op[1].name, None)
             frame.unset |= {op[1].name}
+        elif kind == "body":
+            self._replace(op[1], whole=op[2])
         elif kind == "discard":
             self._discard(op[1], op[2])
         elif kind == "save":
@@ -142,6 +149,12 @@ class Candidate:
             )
         frame.position = number - 1
         frame.value = copy.deepcopy(elements[number - 1])
+
+    def _replace(self, body: Body, *, whole: bool) -> None:
+        """Take over the fields of ``body``; ``whole``: they are all there are."""
+        own = {name: self.body[name] for name in OWN if name in self.body}
+        given = {name: value for name, value in body.items() if name not in OWN}
+        self.frames[0].value = {**own, **given} if whole else {**self.body, **given, **own}
 
     def _discard(self, item: Field, value: Any) -> None:
         values = self.frames[-1].value.get(item.name, [])

@@ -11,8 +11,25 @@ from typing import IO, Any, Protocol
 
 from avish.api.client import Answer, Client, target
 from avish.errors import AvishError
-from avish.shell.effects import Call, Document, Effect, Exit, Print, Reply, Stream, Warn
-from avish.shell.session import Session
+from avish.shell.effects import (
+    Ask,
+    Call,
+    Confirm,
+    Document,
+    Effect,
+    Exit,
+    Frame,
+    Pause,
+    Pipes,
+    Print,
+    ReadFile,
+    Reply,
+    Spawn,
+    Stream,
+    Warn,
+    WriteFile,
+)
+from avish.shell.session import Run, Session
 
 
 class TracedClient(Client):
@@ -23,11 +40,17 @@ class TracedClient(Client):
         self._files = files
 
     def call(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None, etag: str = ""
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        etag: str = "",
+        comment: str = "",
     ) -> Answer:
         """As Client.call."""
         began = time.perf_counter()
-        answer = super().call(method, path, query, body, etag)
+        answer = super().call(method, path, query, body, etag, comment)
         took = (time.perf_counter() - began) * 1000
         for file in self._files:
             print(f"{method} {target(path, query)} {answer.status} {took:.1f} ms", file=file, flush=True)
@@ -35,10 +58,16 @@ class TracedClient(Client):
 
 
 class Screen(Protocol):
-    """Where text goes: ``out`` is the answer, ``err`` what stands beside it."""
+    """A front: ``out`` is the answer, ``err`` what stands beside it, ``page`` an answer that may be long."""
 
     def out(self, text: str) -> None: ...
     def err(self, text: str) -> None: ...
+    def page(self, text: str) -> None: ...
+    def ask(self, text: str, *, hidden: bool) -> str: ...
+    def confirm(self, text: str) -> bool: ...
+    def frame(self, text: str, title: str) -> None: ...
+    def pause(self, seconds: float) -> bool: ...
+    def spawn(self, argv: tuple[str, ...]) -> int: ...
 
 
 class Streams:
@@ -77,42 +106,87 @@ class Driver:
         self.as_json = as_json
         self.leaving = False
 
-    def run(self, line: str) -> None:
-        """One line to its end. Raises AvishError."""
-        steps = self.session.run(line)
+    def run(self, line: str, block: str | None = None) -> None:
+        """One line, with the block it announced, to its end. Raises AvishError."""
+        self._carry_out(self.session.run(line, block))
+
+    def sum_up(self) -> None:
+        """The end of a dry run. Raises AvishError."""
+        if self.session.rehearsal is not None:
+            from avish.shell.rehearsal import summary
+
+            self._carry_out(summary(self.session))
+
+    def _carry_out(self, steps: Run) -> None:
         reply: Reply | None = None
         while True:
             try:
                 effect = steps.send(reply)
             except StopIteration:
                 return
-            reply = self._answer(effect)
+            try:
+                reply = self._answer(effect)
+            except (AvishError, KeyboardInterrupt) as error:
+                steps.throw(error)
 
     def _answer(self, effect: Effect) -> Reply | None:
         if isinstance(effect, Call):
-            answer = self.client.call(effect.method, effect.path, effect.query, effect.body)
+            answer = self.client.call(effect.method, effect.path, effect.query, effect.body, comment=effect.comment)
             return Reply(answer.status, answer.body, answer.warnings)
-        if isinstance(effect, Document):
-            if self.as_json or effect.asked:
-                self._out(json.dumps(effect.value, indent=2, ensure_ascii=False), effect.pipes)
-        elif isinstance(effect, Print):
-            if not self.as_json:
-                self._out(effect.text, effect.pipes)
-        elif isinstance(effect, Warn):
-            self.screen.err(f"warning: {effect.text}")
-        elif isinstance(effect, Stream):
-            self.streams.start(effect)
-        elif isinstance(effect, Exit):
-            self.leaving = True
+        if isinstance(effect, (Ask, Confirm, Pause, Spawn)):
+            return Reply(200, self._asked(effect))
+        if isinstance(effect, (ReadFile, WriteFile)):
+            from avish.shell import files  # start-up does not pay for files
+
+            return Reply(200, files.read(effect) if isinstance(effect, ReadFile) else files.write(effect))
+        self._show(effect)
         return None
 
-    def _out(self, text: str, pipes: tuple[tuple[str, ...], ...]) -> None:
+    def _asked(self, effect: Ask | Confirm | Pause | Spawn) -> Any:
+        if isinstance(effect, Ask):
+            return self.screen.ask(effect.text, hidden=effect.hidden)
+        if isinstance(effect, Confirm):
+            return self.screen.confirm(effect.text)
+        return self.screen.pause(effect.seconds) if isinstance(effect, Pause) else self.screen.spawn(effect.argv)
+
+    def _show(self, effect: Document | Print | Warn | Frame | Stream | Exit) -> None:
+        if isinstance(effect, Document):
+            if self.as_json or effect.form:
+                self._out(document(effect.value, effect.form), effect.pipes, page=not self.as_json)
+        elif isinstance(effect, Print):
+            if not self.as_json:
+                self._out(effect.text, effect.pipes, page=effect.page)
+        elif isinstance(effect, Warn):
+            self.screen.err(f"warning: {effect.text}")
+        elif isinstance(effect, Frame):
+            self._frame(effect)
+        elif isinstance(effect, Stream):
+            self.streams.start(effect)
+        else:
+            self.leaving = True
+
+    def _out(self, text: str, pipes: Pipes, *, page: bool) -> None:
         if pipes:
             from avish.shell.pipes import piped  # start-up does not pay for a pipe
 
-            text = piped(text, pipes)
+            text, page = piped(text, pipes), any(pipe[0] == "more" for pipe in pipes)
         if text:
-            self.screen.out(text)
+            (self.screen.page if page else self.screen.out)(text)
+
+    def _frame(self, effect: Frame) -> None:
+        if not self.as_json:
+            from avish.shell.pipes import piped
+
+            self.screen.frame(piped(effect.text, effect.pipes), effect.title)
+
+
+def document(value: Any, form: str) -> str:
+    """A REST body as JSON, or as YAML where ``form`` says so."""
+    if form == "yaml":
+        import yaml  # start-up does not pay for it
+
+        return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)).rstrip("\n")
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def event_line(event: dict[str, Any], title: str) -> str:

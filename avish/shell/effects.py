@@ -7,6 +7,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
+Pipes = tuple[tuple[str, ...], ...]
+"""Each: a command and its arguments."""
 
 
 class Call(NamedTuple):
@@ -16,21 +18,24 @@ class Call(NamedTuple):
     path: str
     query: Mapping[str, str] = NOTHING
     body: Any = None
+    comment: str = ""
+    """Kept with the commit that the request makes."""
 
 
 class Print(NamedTuple):
-    """Text for the user, through ``pipes`` if there are any (each: a command and its arguments)."""
+    """Text for the user, through ``pipes`` if there are any. ``page``: it may be long, show it page by page."""
 
     text: str
-    pipes: tuple[tuple[str, ...], ...] = ()
+    pipes: Pipes = ()
+    page: bool = False
 
 
 class Document(NamedTuple):
-    """A REST body, printed in place of the tables where JSON is wanted; ``asked``: by this line itself."""
+    """A REST body, printed in place of the tables where JSON is wanted; ``form``: "json" or "yaml" was asked for."""
 
     value: Any
-    asked: bool = False
-    pipes: tuple[tuple[str, ...], ...] = ()
+    form: str = ""
+    pipes: Pipes = ()
 
 
 class Warn(NamedTuple):
@@ -46,15 +51,65 @@ class Stream(NamedTuple):
     title: str
 
 
+class Ask(NamedTuple):
+    """A line from the user, answered with a Reply whose body is the text; ``hidden``: not shown while it is typed.
+
+    A script's answer is its next line.
+    """
+
+    text: str
+    hidden: bool = False
+
+
+class Confirm(NamedTuple):
+    """A question answered with yes or no: a Reply whose body is True or False. A script is not asked: yes."""
+
+    text: str
+
+
+class Frame(NamedTuple):
+    """A picture that replaces the one before (``watch``); a script gets one below the other."""
+
+    text: str
+    title: str = ""
+    pipes: Pipes = ()
+
+
+class Pause(NamedTuple):
+    """Wait; a Reply whose body is False when the user has had enough (Ctrl-C)."""
+
+    seconds: float
+
+
+class ReadFile(NamedTuple):
+    """The text of a file of the user's: a Reply whose body is the text, or ValidationError."""
+
+    path: str
+
+
+class WriteFile(NamedTuple):
+    """Keep a text in a file of the user's; ``secret``: for nobody else to read."""
+
+    path: str
+    text: str
+    secret: bool = False
+
+
+class Spawn(NamedTuple):
+    """Hand the terminal to a program until it ends: a Reply whose body is its exit status."""
+
+    argv: tuple[str, ...]
+
+
 class Exit(NamedTuple):
     """Leave the shell."""
 
 
-Effect = Call | Print | Document | Warn | Stream | Exit
+Effect = Call | Print | Document | Warn | Stream | Ask | Confirm | Frame | Pause | ReadFile | WriteFile | Spawn | Exit
 
 
 class Reply(NamedTuple):
-    """A REST answer. ``warnings`` came beside the body."""
+    """A REST answer, or that to a question. ``warnings`` came beside the body."""
 
     status: int
     body: Any

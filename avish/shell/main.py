@@ -101,7 +101,7 @@ def _batch(options: argparse.Namespace, tree: Tree, client: Client) -> int:
     from avish.shell.session import Session
 
     session = Session(
-        tree, socket.gethostname(), tenant=options.tenant, dry_run=options.dry_run, brief=options.min_output
+        tree, socket.gethostname(), tenant=options.tenant, dry_run=options.dry_run, quiet=options.min_output
     )
     screen = BatchScreen(sys.stdout, sys.stderr, quiet=options.json)
     driver = Driver(session, client, screen, Streams(client, screen.event), as_json=options.json)
@@ -117,8 +117,8 @@ def _terminal(options: argparse.Namespace, tree: Tree, client: Client) -> int:
         socket.gethostname(),
         tenant=options.tenant,
         dry_run=options.dry_run,
-        abbreviate=True,
-        brief=options.min_output,
+        interactive=True,
+        quiet=options.min_output,
     )
     return Terminal(tree, session, client).run()
 

@@ -1,43 +1,70 @@
-"""A dry run: the writes of the lines so far, sent as one transaction that is thrown away."""
+"""Writes tried on the controller's candidate and thrown away: dry runs, ``commit check``, ``compare``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
-Body = dict[str, Any]
+from avish.shell.difference import difference_text
+from avish.shell.effects import Call, Print, Reply, Warn
+from avish.shell.session import GONE, Asked, Run, Session, refusal
+from avish.shell.workspace import Step, Workspace
+
+VERBS = {"POST": "create", "PUT": "change", "DELETE": "delete"}
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A write that was only rehearsed; ``body``: None for a delete."""
-
-    type: str
-    name: str
-    method: str
-    path: str
-    body: Body | None = None
-
-    @property
-    def request(self) -> dict[str, Any]:
-        """As POST /api/transaction takes it."""
-        request = {"method": self.method, "path": self.path}
-        return request if self.body is None else {**request, "body": self.body}
+def rehearse(session: Session, steps: list[Step]) -> Run:
+    """A dry run goes on: try further steps and say what they would change."""
+    workspace = session.rehearsal
+    if workspace is None:
+        raise TypeError("this is no dry run")
+    reply = yield from tried(workspace, steps)
+    workspace.steps += steps
+    lines = [f"would {VERBS[step.method]} {step.place}" for step in steps]
+    yield Print("\n".join([*lines, *kernel_lines(reply.body)]))
+    for text in workspace.fresh(list(reply.warnings)):
+        yield Warn(text)
 
 
-@dataclass(slots=True)
-class Rehearsal:
-    """The steps so far; ``told``: what was said of them already: each answer is about all of them."""
+def tried(workspace: Workspace, steps: list[Step]) -> Asked:
+    """The answer to ``steps`` tried behind those of ``workspace``; the controller's candidate moves on."""
+    reply = yield _call(steps, workspace.token)
+    if reply is not None and reply.status == GONE:
+        yield from repeat(workspace)
+        reply = yield _call(steps, workspace.token)
+    return _taken(workspace, reply)
 
-    steps: list[Step] = field(default_factory=list)
-    told: set[str] = field(default_factory=set)
 
-    def find(self, object_type: str, name: str) -> Step | None:
-        """The last step that decided about an object."""
-        return next((s for s in reversed(self.steps) if (s.type, s.name) == (object_type, name)), None)
+def repeat(workspace: Workspace) -> Run:
+    """The controller has forgotten the candidate (it was restarted, or others came after): send everything again."""
+    workspace.token = ""
+    if workspace.steps:
+        reply = yield _call(workspace.steps, "")
+        _taken(workspace, reply)
 
-    def fresh(self, lines: list[str]) -> list[str]:
-        """The lines that were not told before."""
-        fresh = [line for line in lines if line not in self.told]
-        self.told.update(lines)
-        return fresh
+
+def _taken(workspace: Workspace, reply: Reply | None) -> Reply:
+    if reply is None:
+        raise TypeError("a call is answered with a Reply")
+    if reply.status >= 400:
+        raise refusal(reply)
+    workspace.token = reply.body["token"]
+    return reply
+
+
+def _call(steps: list[Step], token: str) -> Call:
+    query = {"dryrun": "1", "after": token} if token else {"dryrun": "1"}
+    return Call("POST", "/api/transaction", query, {"requests": [step.request for step in steps]})
+
+
+def kernel_lines(body: dict[str, Any]) -> list[str]:
+    """The kernel elements of an answer, a line each."""
+    return [f"  {engine}: {step}" for engine, steps in body.get("kernel", {}).items() for step in steps]
+
+
+def summary(session: Session) -> Run:
+    """At the end of a dry run: the sum of its effects."""
+    workspace = session.rehearsal
+    if workspace is None or not workspace.token:
+        return
+    reply = yield from session.ask(Call("GET", "/api/compare", {"from": "running", "to": workspace.token}))
+    yield Print(f"In all ({len(workspace.steps)} writes, none of them done):\n{difference_text(reply.body)}")

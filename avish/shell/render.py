@@ -47,6 +47,21 @@ def object_rows(message: Message, body: Mapping[str, Any], indent: str = "") -> 
     yield from plain_rows(unknown, indent)
 
 
+def configured(message: Message, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body without what is at its default, at every level (``terminal output brief``)."""
+    result: dict[str, Any] = {}
+    for name, value in body.items():
+        item = message.fields.get(name)
+        if item is None or item.message is None:
+            if item is None or item.default is None or item.required or value != item.default:
+                result[name] = value
+        elif item.list:
+            result[name] = [configured(item.message, one) for one in value]
+        elif inner := configured(item.message, value):
+            result[name] = inner
+    return result
+
+
 def _field_rows(item: Field, value: Any, indent: str) -> Iterator[Pair]:
     values = list(enumerate(value, 1)) if item.list and isinstance(value, list) else [(0, value)]
     for number, one in values:

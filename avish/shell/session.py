@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Generator
+import importlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from avish.errors import (
     ApplyError,
@@ -19,20 +19,48 @@ from avish.errors import (
 )
 from avish.lang import lex
 from avish.lang.tree import Op, Tree
-from avish.lang.walk import Walk, name_place, parse
+from avish.lang.walk import Walk, name_place, parse, secret_due
 from avish.schema.model import Command, Message, ObjectType
-from avish.shell import render
-from avish.shell.candidate import Body, Candidate, missing
-from avish.shell.effects import Call, Document, Effect, Exit, Print, Reply, Stream, Warn
-from avish.shell.rehearsal import Rehearsal, Step
+from avish.shell.candidate import Body, Candidate
+from avish.shell.effects import Ask, Call, Confirm, Effect, Exit, Pipes, Print, ReadFile, Reply, Warn
+from avish.shell.settings import Settings
+from avish.shell.workspace import Workspace
 
 Run = Generator[Effect, Reply | None, None]
 Asked = Generator[Effect, Reply | None, Reply]
-EDITING = frozenset({"set", "enter", "index", "range", "unset", "discard"})
+EDITING = frozenset({"set", "enter", "index", "range", "unset", "discard", "body"})
+SHOWING = frozenset({"show", "list"})
+ALL_TENANTS = "*"
+GONE = 410
+"""The controller has forgotten the candidate of a dry run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command as it was typed: its words and values."""
+
+    command: Command
+    walk: Walk
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """The values of the path."""
+        named = {op[1]: op[2] for op in self.walk.ops if op[0] == "show"}
+        return {**named, **self.walk.given("arg")}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The words behind it."""
+        return self.walk.given("option")
+
+    @property
+    def pipes(self) -> Pipes:
+        """As effects take them."""
+        return pipes_of(self.walk)
 
 
 class Session:
-    """The state of one shell: the tenant, and the object being edited, if any."""
+    """The state of one shell: the tenant, the object being edited, changes that wait, and how things are shown."""
 
     def __init__(
         self,
@@ -41,16 +69,24 @@ class Session:
         *,
         tenant: str = "admin",
         dry_run: bool = False,
-        abbreviate: bool = False,
-        brief: bool = False,
+        interactive: bool = False,
+        quiet: bool = False,
     ) -> None:
         self.tree = tree
         self.host = host.partition(".")[0] if not host[:1].isdigit() else host.replace(".", "-")
         self.tenant = tenant
-        self.abbreviate = abbreviate
-        self.brief = brief
+        self.interactive = interactive
+        """A person types: words may be abbreviated, and what destroys is asked for."""
+        self.settings = Settings(quiet=quiet)
         self.candidate: Candidate | None = None
-        self._rehearsal = Rehearsal() if dry_run else None
+        self.workspace: Workspace | None = None
+        """The changes of ``configure session``, while it is open."""
+        self.rehearsal: Workspace | None = Workspace() if dry_run else None
+        self.left: dict[str, Workspace] = {}
+        """Sessions that were left with changes in them, by name."""
+        self.history: Any = ()
+        """The lines typed before, from whoever keeps them."""
+        self._detail = False
 
     @property
     def modes(self) -> list[Message]:
@@ -60,37 +96,61 @@ class Session:
     @property
     def mode(self) -> str:
         """The path of the open modes, "" at the top."""
-        return self.candidate.path if self.candidate else ""
+        inside = ["session"] if self.workspace is not None else []
+        return ":".join([*inside, *([self.candidate.path] if self.candidate else [])])
 
     @property
     def prompt(self) -> str:
         """``[admin:host]: pool:servers> ``."""
         return f"[{self.tenant}:{self.host}]: {self.mode}> "
 
-    def run(self, line: str) -> Run:
-        """Carry out one line. Raises AvishError; what was saved before the error stays saved."""
+    def unsaved(self) -> str:
+        """What would be lost if the shell ended now, as a sentence; "" for nothing."""
+        waiting = [w for w in [self.workspace, *self.left.values()] if w is not None and w.steps]
+        said = [f"session {w.name} has {len(w.steps)} uncommitted changes" for w in waiting]
+        if self.candidate is not None:
+            said.insert(0, f"{self.candidate.type.word} {self.candidate.name} was not saved")
+        return "; ".join(said)
+
+    def run(self, line: str, block: str | None = None) -> Run:
+        """Carry out one line (``block``: the lines it announced).
+
+        Raises AvishError; what was saved before stays saved.
+        """
         text = line.strip()
         if not text or text.startswith("#"):
             return
-        walk = yield from self._parsed(line.rstrip("\r\n"))
+        walk = yield from self._parsed(line.rstrip("\r\n"), block)
+        self._detail = walk.api_detail or self.settings.api_details
+        if walk.ops and walk.ops[0] == ("watch",):
+            from avish.shell.watch import watch
+
+            yield from watch(self, walk)
+            return
         ops = iter(walk.ops)
         for op in ops:
             if op[0] == "remove":
-                yield from _print(self._editing().remove(op[1], list(ops)))
+                yield from printed(self.editing().remove(op[1], list(ops)))
             else:
-                yield from self._do(op, walk)
+                yield from self.do(op, walk)
         if self.candidate:
-            yield from _print(self.candidate.settle())
+            yield from printed(self.candidate.settle())
 
-    def _parsed(self, line: str) -> Generator[Effect, Reply | None, Walk]:
-        """The walk of a line. An existing object's name with blanks is taken without quotes as well."""
+    def _parsed(self, line: str, block: str | None) -> Generator[Effect, Reply | None, Walk]:
+        """The walk of a line.
+
+        A secret that is missing at its end is asked for; an existing object's name with blanks needs no quotes.
+        """
+        if self.interactive and block is None and (field := secret_due(self.tree, self.modes, line)):
+            block = (yield from self.ask_user(Ask(f"{field}: ", hidden=True))).body
+            line = f"{line} --"
         try:
-            return parse(self.tree, self.modes, line, abbreviate=self.abbreviate)
+            return parse(self.tree, self.modes, line, abbreviate=self.interactive, block=block)
         except ParseError as error:
             quoted = yield from self._quoted(line)
             if not quoted:
                 raise error from None
-        return parse(self.tree, self.modes, quoted, abbreviate=self.abbreviate)
+        return parse(self.tree, self.modes, quoted, abbreviate=self.interactive, block=block)
 
     def _quoted(self, line: str) -> Generator[Effect, Reply | None, str]:
         """The line with the quotes that a name of several words lacks; "" when there is no such object."""
@@ -98,167 +158,104 @@ class Session:
         place, object_type = name_place(self.tree, self.modes, tokens)
         if place < 0 or len(tokens) < place + 2:
             return ""
-        known = yield from self._names(object_type)
+        known = yield from self.names(object_type)
         for end in range(len(tokens), place + 1, -1):
             name = " ".join(token.text for token in tokens[place:end])
             if name in known:
                 return f"{line[: tokens[place].start]}{lex.quote(name)}{line[tokens[end - 1].end :]}"
         return ""
 
-    def _names(self, object_type: str) -> Generator[Effect, Reply | None, list[str]]:
-        reply = yield from self._ask(Call("GET", f"/api/{object_type}", {"fields": "name", "page_size": "-1"}))
-        return [one["name"] for one in reply.body["results"]]
+    def names(self, object_type: str) -> Generator[Effect, Reply | None, list[str]]:
+        """The names of all objects of a type, those that wait included."""
+        query = {"fields": "name", "page_size": "-1", **self.place()}
+        reply = yield from self.ask(Call("GET", f"/api/{object_type}", query))
+        names = [one["name"] for one in reply.body["results"] if "name" in one]
+        if self.workspace is None:
+            return names
+        more, gone = self.workspace.names(object_type)
+        return [name for name in dict.fromkeys([*names, *more]) if name not in gone]
 
-    def _editing(self) -> Candidate:
+    def editing(self) -> Candidate:
+        """The object that is open."""
         if self.candidate is None:
             raise TypeError("no object is open")
         return self.candidate
 
-    def _do(self, op: Op, walk: Walk) -> Run:
+    def do(self, op: Op, walk: Walk) -> Run:
+        """Carry out one operation."""
         kind = op[0]
         if kind in EDITING:
-            yield from _print(self._editing().apply(op))
-        elif kind == "open":
-            yield from self._open(op[1], op[2])
-        elif kind in ("save", "cancel", "exit"):
-            yield from self._leave(kind)
-        elif kind == "where":
-            yield from self._where(walk)
-        elif kind == "delete":
-            yield from self._delete(op[1], op[2])
-        else:
-            yield from self._show(op, walk)
+            yield from printed(self.editing().apply(op))
+        elif kind in SHOWING:
+            from avish.shell import showing
 
-    # --- editing
+            yield from showing.show(self, op, walk)
+        elif kind == "run":
+            yield from self.order(Order(op[1], walk))
+        elif kind not in ("arg", "option", "filter"):
+            from avish.shell import editing
 
-    def _open(self, name: str, key: str) -> Run:
-        object_type = self.tree.schema.object(name)
-        stored = yield from self._find(object_type, key)
-        if stored is not None and not self.brief:
-            table = render.object_table(object_type, stored)
-            yield Print(f"Updating an existing object. Currently, the object is:\n{table}")
-        self.candidate = Candidate.open(object_type, key, stored)
+            yield from editing.edit(self, op, walk)
 
-    def _leave(self, kind: str) -> Run:
-        if self.candidate is None:
-            if kind == "exit":
-                yield Exit()
-            else:
-                yield Warn(f"nothing to {kind}: no object is being edited")
+    def order(self, order: Order) -> Run:
+        """Carry out a command of the grammar."""
+        command = order.command
+        if command.refused:
+            raise ValidationError(command.refused)
+        if command.asks and not (yield from self.sure(command.asks.format(**order.args))):
             return
-        if len(self.candidate.frames) > 1:
-            if kind != "cancel":
-                yield from _print(self.candidate.settle())
-            yield from _print(self.candidate.apply(("cancel",) if kind == "cancel" else ("save",)))
-        elif kind == "cancel":
-            self.candidate = None
-        else:
-            yield from self._commit(self.candidate)
+        if not command.does:
+            from avish.shell import showing
 
-    def _commit(self, candidate: Candidate) -> Run:
-        object_type, body = candidate.type, candidate.body
-        place = f"{object_type.word} {candidate.name}"
-        if issues := missing(object_type, body, place):
-            raise ValidationError(issues)
-        method, path = "POST", f"/api/{object_type.name}"
-        if candidate.stored is not None:
-            method, path = "PUT", _address(object_type, candidate.stored)
-        if self._rehearsal is not None:
-            step = Step(object_type.name, body.get("name", candidate.name), method, path, body)
-            yield from self._rehearse(self._rehearsal, step, place)
-            self.candidate = None
+            yield from showing.run(self, order)
             return
-        reply = yield from self._ask(Call(method, path, body=body))
-        self.candidate = None
-        if not self.brief:
-            yield Print(render.object_table(object_type, reply.body))
-        yield from self._warn(reply)
-        if reply.body.get("capture_status", {}).get("state") == "running":
-            yield Stream(f"/api/{object_type.name}/{reply.body['uuid']}/capture", candidate.name)
-
-    def _rehearse(self, rehearsal: Rehearsal, step: Step, place: str) -> Run:
-        """Everything so far and this step as one transaction that is thrown away."""
-        steps = [*rehearsal.steps, step]
-        requests = {"requests": [one.request for one in steps]}
-        reply = yield from self._ask(Call("POST", "/api/transaction", {"dryrun": "1"}, requests))
-        rehearsal.steps = steps
-        verb = {"POST": "create", "PUT": "change", "DELETE": "delete"}[step.method]
-        lines = [f"would {verb} {place}"]
-        for engine, kernel_steps in reply.body.get("kernel", {}).items():
-            lines += rehearsal.fresh([f"  {engine}: {one}" for one in kernel_steps])
-        yield Print("\n".join(lines))
-        for text in rehearsal.fresh(list(reply.warnings)):
-            yield Warn(text)
-
-    def _where(self, walk: Walk) -> Run:
-        text = f"Tenant: {self.tenant}"
-        if self.candidate is not None:
-            frame = self.candidate.frames[-1]
-            text += "\n" + render.object_table(frame.message, frame.value)
-        yield Print(text, _pipes(walk))
-
-    def _delete(self, name: str, key: str) -> Run:
-        object_type = self.tree.schema.object(name)
-        body = yield from self._existing(object_type, key)
-        path = _address(object_type, body)
-        if self._rehearsal is not None:
-            yield from self._rehearse(self._rehearsal, Step(name, key, "DELETE", path), f"{object_type.word} {key}")
-            return
-        yield from self._warn((yield from self._ask(Call("DELETE", path))))
-        yield Print(f"Successfully deleted {key}.")
-
-    # --- showing
-
-    def _show(self, op: Op, walk: Walk) -> Run:
-        kind = op[0]
-        if kind == "run":
-            yield from self._command(op[1], walk)
-            return
-        object_type = self.tree.schema.object(op[1])
-        if kind == "show":
-            if walk.node.end and walk.node.end[0][0] == "run":
-                return  # the name was an argument of the command behind it
-            body = yield from self._existing(object_type, op[2])
-            yield from _answer(body, render.object_table(object_type, body), walk)
-            return
-        query = {"include_name": "", "join_subresources": "runtime", "page_size": "-1"}
-        if object_type.joins:
-            query["joins"] = ",".join(object_type.joins)
-        reply = yield from self._ask(Call("GET", f"/api/{op[1]}", query))
-        yield from _answer(reply.body, render.list_table(object_type, reply.body["results"]), walk)
-
-    def _command(self, command: Command, walk: Walk) -> Run:
-        path = f"/api/{command.api}"
-        named = next((op for op in walk.ops if op[0] == "show"), None)
-        if named is not None:
-            body = yield from self._existing(self.tree.schema.object(named[1]), named[2])
-            path = f"/api/{named[1]}/{body['uuid']}/{command.api}"
-        reply = yield from self._ask(Call("GET", path))
-        yield from _answer(reply.body, render.plain_table(reply.body), walk)
-        yield from self._warn(reply)
+        module, _, name = command.does.rpartition(".")
+        yield from getattr(importlib.import_module(f"avish.shell.verbs.{module}"), name)(self, order)
 
     # --- asking
 
-    def _find(self, object_type: ObjectType, name: str) -> Generator[Effect, Reply | None, Body | None]:
-        """The object of that name, or None; in a dry run also one of the lines before."""
-        step = self._rehearsal.find(object_type.name, name) if self._rehearsal else None
-        if step is not None:
-            return step.body
-        reply = yield from self._ask(Call("GET", f"/api/{object_type.name}", {"name": name, "include_name": ""}))
+    def find(self, object_type: ObjectType, name: str) -> Generator[Effect, Reply | None, Body | None]:
+        """The object of that name, or None; what waits counts as done."""
+        if self.workspace is not None:
+            step = self.workspace.find(object_type.name, name)
+            if step is not None:
+                return step.body
+        query = {"include_name": "", **self.place()}
+        if object_type.singleton:
+            body: Body = (yield from self.ask(Call("GET", f"/api/{object_type.name}", query))).body
+            return body
+        reply = yield from self.ask(Call("GET", f"/api/{object_type.name}", {"name": name, **query}))
         results = reply.body["results"]
         return results[0] if results else None
 
-    def _existing(self, object_type: ObjectType, name: str) -> Generator[Effect, Reply | None, Body]:
-        body = yield from self._find(object_type, name)
+    def place(self) -> dict[str, str]:
+        """The query of reads that see the candidate of a dry run."""
+        return {"after": self.rehearsal.token} if self.rehearsal is not None and self.rehearsal.token else {}
+
+    def existing(self, object_type: ObjectType, name: str) -> Generator[Effect, Reply | None, Body]:
+        """The object of that name; ValidationError with the nearest name when there is none."""
+        body = yield from self.find(object_type, name)
         if body is not None:
             return body
-        others = [one for one in (yield from self._names(object_type.name)) if one != name]
+        import difflib  # start-up pays for every import
+
+        others = [one for one in (yield from self.names(object_type.name)) if one != name]
         near = difflib.get_close_matches(name, others, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValidationError(f"there is no {object_type.word} named {name!r}{hint}", status=404)
 
-    def _ask(self, call: Call) -> Asked:
+    def ask(self, call: Call) -> Asked:
+        """The reply to a REST call; AvishError when it is refused."""
+        if self._detail:
+            from avish.api.client import target
+
+            yield Print(f"REST API Request\nAPI: {target(call.path, call.query)} ({call.method})")
         reply = yield call
+        if reply is not None and reply.status == GONE and self.rehearsal is not None:
+            from avish.shell.rehearsal import repeat
+
+            yield from repeat(self.rehearsal)
+            reply = yield call._replace(query={**call.query, **self.place()})
         if reply is None:
             raise TypeError("a call is answered with a Reply")
         if reply.status >= 400:
@@ -266,31 +263,52 @@ class Session:
         return reply
 
     @staticmethod
-    def _warn(reply: Reply) -> Run:
+    def ask_user(effect: Ask | Confirm | ReadFile) -> Asked:
+        """The reply of the user."""
+        reply = yield effect
+        if reply is None:
+            raise TypeError("a question is answered with a Reply")
+        return reply
+
+    def sure(self, question: str) -> Generator[Effect, Reply | None, bool]:
+        """Whether the user wants it; a script is not asked."""
+        if not self.interactive:
+            return True
+        return bool((yield from self.ask_user(Confirm(question))).body)
+
+    @staticmethod
+    def warn(reply: Reply) -> Run:
+        """What came beside an answer."""
         for text in reply.warnings:
             yield Warn(text)
 
+    def leave(self) -> Run:
+        """End the shell; unsaved changes are asked for."""
+        unsaved = self.unsaved()
+        if unsaved and not (yield from self.sure(f"{unsaved}; leave all the same?")):
+            return
+        yield Exit()
 
-def _address(object_type: ObjectType, body: Body) -> str:
-    """The path of an object; by name where a dry run has only just made it."""
+
+def address(object_type: ObjectType, body: Body) -> str:
+    """The path of an object in the REST API."""
+    if object_type.singleton:
+        return f"/api/{object_type.name}"
     if "uuid" in body:
         return f"/api/{object_type.name}/{body['uuid']}"
+    from urllib.parse import quote  # one that only waits has no uuid yet
+
     return f"/api/{object_type.name}?name={quote(str(body['name']))}"
 
 
-def _print(lines: list[str]) -> Run:
+def printed(lines: list[str]) -> Iterator[Effect]:
+    """Lines as an effect, if there are any."""
     if lines:
         yield Print("\n".join(lines))
 
 
-def _answer(body: Any, table: str, walk: Walk) -> Run:
-    """What a show command found: one JSON document, or the table."""
-    yield Document(body, walk.as_json, _pipes(walk))
-    if not walk.as_json:
-        yield Print(table, _pipes(walk))
-
-
-def _pipes(walk: Walk) -> tuple[tuple[str, ...], ...]:
+def pipes_of(walk: Walk) -> Pipes:
+    """The pipes of a line as effects take them."""
     return tuple(tuple(pipe) for pipe in walk.pipes)
 
 

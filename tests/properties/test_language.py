@@ -100,7 +100,7 @@ def test_the_fast_way_and_the_careful_way_agree(frames, line):
             walk = parse(TREE, frames, text)
         except ParseError as error:
             return error.text
-        return walk.ops, walk.frames, walk.pipes, walk.as_json
+        return walk.ops, walk.frames, walk.pipes, walk.form
 
     assert outcome(line) == outcome("\t" + line)
 
@@ -108,7 +108,7 @@ def test_the_fast_way_and_the_careful_way_agree(frames, line):
 @QUICK
 @given(st.lists(NOISE, max_size=12))
 def test_any_text_through_a_session_raises_told_errors_only(script):
-    shell, checker = Shell(brief=True), Checker(TREE)
+    shell, checker = Shell(quiet=True), Checker(TREE)
     for line in ["configure natpolicy n", *script]:
         with contextlib.suppress(AvishError):
             shell.effects(line)
@@ -120,7 +120,7 @@ def test_any_text_through_a_session_raises_told_errors_only(script):
 @given(st.data())
 def test_offered_lines_through_a_session_raise_told_errors_only(data):
     """Edits of every kind, in any order: the candidate never breaks."""
-    shell = Shell(brief=True)
+    shell = Shell(quiet=True)
     for _ in range(6):
         line = data.draw(lines(Modes(shell.session.modes)))
         with contextlib.suppress(AvishError):
@@ -132,7 +132,7 @@ def test_offered_lines_through_a_session_raise_told_errors_only(data):
 @given(st.data())
 def test_the_checker_follows_the_modes_of_the_session(data):
     """Where both understand a line, both are in the same mode afterwards, whatever an object holds."""
-    shell, checker = Shell(brief=True), Checker(TREE)
+    shell, checker = Shell(quiet=True), Checker(TREE)
     for _ in range(5):
         line = data.draw(lines(Modes(shell.session.modes)))
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
+from urllib.parse import quote
 
 from avish.api.request import Request
 from avish.controller.engines import Engine
@@ -63,8 +64,10 @@ class Direct:
         self._lab = lab
         self.home = lab.home.path
 
-    def call(self, method, path, query=None, body=None, etag=""):
+    def call(self, method, path, query=None, body=None, etag="", comment=""):
         headers = {"if-none-match": etag} if etag else {}
+        if comment:
+            headers["x-avish-comment"] = quote(comment)
         sent = None if body is None else json.loads(json.dumps(body))
         request = Request(method, path, dict(query or {}), sent, "admin", "unix", "ctlr1", headers)
         response = self._lab.controller.api.handle(request)

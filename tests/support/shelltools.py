@@ -7,7 +7,7 @@ import copy
 from avish.errors import AvishError
 from avish.lang.tree import Tree
 from avish.schema.load import schema
-from avish.shell.effects import Call, Document, Exit, Print, Reply, Stream, Warn
+from avish.shell.effects import Ask, Call, Confirm, Document, Exit, Frame, Pause, Print, Reply, Stream, Warn
 from avish.shell.explain import explain
 from avish.shell.session import Session
 
@@ -15,29 +15,58 @@ TREE = Tree(schema())
 
 
 class World:
-    """Objects by type and name, and what was asked. ``answers`` holds replies to give instead: (method, path): Reply."""
+    """Objects by type and name, and what was asked. ``answers`` holds replies to give instead: (method, path): Reply.
+
+    Transactions work; ``candidates`` holds the objects behind each dry run, by token; ``kernel`` what each tells.
+    """
 
     def __init__(self, objects=None, answers=None):
         self.objects = objects or {}
         self.answers = answers or {}
         self.calls = []
+        self.candidates = {}
+        self.kernel = {}
+        self.revision = 1
 
     def answer(self, call):
         self.calls.append(call)
         if (call.method, call.path) in self.answers:
             return self.answers[call.method, call.path]
-        kind, _, uuid = call.path.removeprefix("/api/").partition("/")
+        if call.path == "/api/transaction":
+            return self._transaction(call)
+        if call.query.get("after", "") and call.query["after"] not in self.candidates:
+            return Reply(410, {"error": "gone"})
+        return self._one(self.candidates.get(call.query.get("after"), self.objects), call)
+
+    def _transaction(self, call):
+        before = call.query.get("after", "")
+        if before and before not in self.candidates:
+            return Reply(410, {"error": f"there is no candidate {before}"})
+        objects = copy.deepcopy(self.candidates.get(before, self.objects))
+        for request in call.body["requests"]:
+            self._one(objects, Call(request["method"], request["path"], body=request.get("body")))
+        if "dryrun" in call.query:
+            token = f"token{len(self.candidates) + 1}"
+            self.candidates[token] = objects
+            return Reply(200, {"objects": [], "kernel": self.kernel, "token": token})
+        self.objects.clear()
+        self.objects.update(objects)
+        self.revision += 1
+        return Reply(200, {"revision": self.revision})
+
+    def _one(self, objects, call):
+        kind, _, uuid = call.path.partition("?")[0].removeprefix("/api/").partition("/")
         if call.method == "GET":
-            found = list(self.objects.get(kind, {}).values())
+            found = list(objects.get(kind, {}).values())
             if "name" in call.query:
                 found = [body for body in found if body["name"] == call.query["name"]]
             return Reply(200, {"count": len(found), "results": copy.deepcopy(found)})
         if call.method == "DELETE":
-            name = next(name for name, body in self.objects[kind].items() if body["uuid"] == uuid)
-            del self.objects[kind][name]
+            name = next(name for name, body in objects[kind].items() if body["uuid"] == uuid)
+            del objects[kind][name]
             return Reply(204, None)
         body = {"uuid": uuid or f"{kind}-{len(self.calls)}", **call.body}
-        self.objects.setdefault(kind, {})[body["name"]] = copy.deepcopy(body)
+        objects.setdefault(kind, {})[body["name"]] = copy.deepcopy(body)
         return Reply(201 if call.method == "POST" else 200, body)
 
     @property
@@ -48,21 +77,34 @@ class World:
 class Shell:
     """A session and its world; ``type`` gives the text that a user would see."""
 
-    def __init__(self, objects=None, answers=None, **options):
+    def __init__(self, objects=None, answers=None, said=(), **options):
         self.world = World(objects, answers)
+        self.said = list(said)
+        """What the user answers to questions, in order; yes when there is nothing left."""
         self.session = Session(TREE, "ctlr1", **options)
 
-    def effects(self, line):
+    def effects(self, line, block=None):
         """The effects of a line but its calls, which are answered."""
-        steps, reply, seen = self.session.run(line), None, []
+        return self.carry_out(self.session.run(line, block))
+
+    def carry_out(self, steps):
+        """The same of a generator of effects."""
+        reply, seen = None, []
         while True:
             try:
                 effect = steps.send(reply)
             except StopIteration:
                 return seen
-            reply = self.world.answer(effect) if isinstance(effect, Call) else None
+            reply = self._reply(effect)
             if not isinstance(effect, Call):
                 seen.append(effect)
+
+    def _reply(self, effect):
+        if isinstance(effect, Call):
+            return self.world.answer(effect)
+        if isinstance(effect, (Ask, Confirm)):
+            return Reply(200, self.said.pop(0) if self.said else True)
+        return Reply(200, False) if isinstance(effect, Pause) else None
 
     def type(self, *lines):
         """Everything printed, errors included, one text a piece."""
@@ -88,6 +130,10 @@ class Shell:
 def _text(effect):
     if isinstance(effect, Print):
         return effect.text
+    if isinstance(effect, (Ask, Confirm, Frame)):
+        return effect.text
+    if isinstance(effect, Pause):
+        return f"pause {effect.seconds}"
     if isinstance(effect, Warn):
         return f"warning: {effect.text}"
     if isinstance(effect, Stream):

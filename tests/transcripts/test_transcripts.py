@@ -50,7 +50,7 @@ class Terminal:
     def __init__(self, lab, **options):
         self.screen = Screen()
         self.client = Direct(lab)
-        self.session = Session(TREE, "ctlr1", abbreviate=True, **options)
+        self.session = Session(TREE, "ctlr1", interactive=True, **options)
         self.driver = Driver(self.session, self.client, self.screen, self.screen, as_json=False)
 
     def names(self, kind):
@@ -84,7 +84,7 @@ def replayed(text, lab):
     lines = text.splitlines()
     first = next(number for number, line in enumerate(lines) if PROMPT.match(line))
     given = " ".join(lines[:first]).partition("# options:")[2]
-    terminal = Terminal(lab, dry_run="--dry-run" in given, brief="--min-output" in given)
+    terminal = Terminal(lab, dry_run="--dry-run" in given, quiet="--min-output" in given)
     inputs = [found.group(1) for line in lines if (found := PROMPT.match(line))]
     pieces = []
     for typed in inputs:

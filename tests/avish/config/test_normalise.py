@@ -19,6 +19,7 @@ def test_defaults_at_every_level(world):
         "verify_network": False,
         "resolve_server_by_dns": False,
         "static": False,
+        "rewrite_host_header": False,
     }
 
 

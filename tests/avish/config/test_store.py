@@ -183,3 +183,87 @@ def test_a_journal_that_nobody_dropped_is_overwritten(store, path):
     assert again.ids().get("service", "a") == 1
     assert again.check() == []
     again.close()
+
+
+# --- what became of it
+
+
+def body(change):
+    return change.body and change.body.get("description")
+
+
+def test_changes_between_revisions(store):
+    save(store, 2, pool("a", description="1"), pool("b", description="1"))
+    save(store, 3, pool("a", description="2"), Change("pool", "b", None))
+    save(store, 4, pool("b", description="3"), pool("c"))
+    save(store, 5, pool("a", description="1"), Change("pool", "c", None))
+    told = {(one.uuid): body(one) for one in store.changes(2, 3)}
+    assert told == {"a": "2", "b": None}
+    assert {one.uuid: body(one) for one in store.changes(3, 2)} == {"a": "1", "b": "1"}
+    assert {one.uuid: body(one) for one in store.changes(2, 5)} == {"a": "1", "b": "3", "c": None}
+    assert store.changes(3, 3) == []
+    assert {one.uuid for one in store.changes(4, 5)} == {"a", "c"}
+    with pytest.raises(KeyError):
+        store.changes(2, 6)
+    with pytest.raises(KeyError):
+        store.changes(-1, 2)
+    for start in range(1, 6):
+        for end in range(1, 6):
+            there = store.revision_at(start).with_changes(store.changes(start, end), end)
+            assert there.table("pool") == store.revision_at(end).table("pool"), (start, end)
+    assert len(store.changes(0, 1)) == store.revisions(1, 1)[0].objects
+
+
+def test_a_journal_is_no_change_yet(store):
+    save(store, 2, pool("a", description="1"))
+    before = store.changes(1, 2)
+    store.journal(3, [Change("pool", "a", None)], store.ids(), ANNA, 5.0)
+    assert store.changes(1, 2) == before
+    assert store.body_at("a", 2) == before[0].body
+    assert [one.number for one in store.revisions(9, 9)] == [2, 1]
+    with pytest.raises(KeyError):
+        store.changes(2, 3)
+
+
+def test_revisions_newest_first(store):
+    save(store, 2, pool("a"), pool("b"), now=50.5)
+    save(store, 3, pool("a", description="2"), Change("pool", "b", None), pool("c"))
+    assert [(one.number, one.objects, one.user, one.comment) for one in store.revisions(3, 2)] == [
+        (3, 3, "anna", "why"),
+        (2, 2, "anna", "why"),
+    ]
+    assert store.revisions(2, 1)[0].time == 50.5
+    assert store.revisions(0, 5) == []
+
+
+def test_an_object_at_a_revision(store):
+    save(store, 2, pool("a", description="1"))
+    save(store, 3, Change("pool", "a", None))
+    save(store, 4, pool("a", description="2"))
+    assert [store.body_at("a", number) and store.body_at("a", number)["description"] for number in (1, 2, 3, 4)] == [
+        None,
+        "1",
+        None,
+        "2",
+    ]
+
+
+def test_notes(store, path):
+    assert store.note("n") is None
+    store.keep({"n": {"a": [1]}, "m": 2})
+    store.journal(2, [pool()], store.ids(), ANNA, 5.0)
+    store.commit(2, {"n": None, "o": "x"})
+    store.close()
+    again = SqliteStore(path)
+    assert (again.note("n"), again.note("m"), again.note("o")) == (None, 2, "x")
+    again.close()
+
+
+def test_notes_and_head_move_together(store, path, monkeypatch):
+    store.journal(2, [pool()], store.ids(), ANNA, 5.0)
+    with pytest.raises(TypeError):
+        store.commit(2, {"n": object()})
+    store.close()
+    again = SqliteStore(path)
+    assert (again.load().revision, again.note("n")) == (1, None)
+    again.close()

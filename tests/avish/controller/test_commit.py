@@ -165,9 +165,9 @@ def test_killed_between_journal_and_head(ftp_rig, monkeypatch, tmp_path, reached
     """A second controller gets the disk as it was at that moment, and kernels of which some hold the new state."""
     before, copy, real = ftp_rig.head, tmp_path / "killed", SqliteStore.commit
 
-    def killed(store, revision):
+    def killed(store, revision, notes):
         shutil.copytree(ftp_rig.home.path, copy, ignore=shutil.ignore_patterns("killed"))
-        real(store, revision)
+        real(store, revision, notes)
 
     monkeypatch.setattr(SqliteStore, "commit", killed)
     assert ftp_rig.change("virtualservice", "ftp-vs", services=[{"port": 2121}]).status == 200
@@ -263,10 +263,10 @@ def test_the_watch_waits_for_a_commit_under_way(ftp_rig, monkeypatch):
 
     watcher = threading.Thread(target=watch)
 
-    def commit(store, revision):
+    def commit(store, revision, notes):
         watcher.start()
         assert started.wait(HANG)
-        real(store, revision)
+        real(store, revision, notes)
 
     monkeypatch.setattr(SqliteStore, "commit", commit)
     assert ftp_rig.change("virtualservice", "ftp-vs", services=[{"port": 2121}]).status == 200

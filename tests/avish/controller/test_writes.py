@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from avish.controller.bodies import differences, patched
+from avish.controller.bodies import patched
 from avish.errors import ValidationError
 from dataplane.errors import RefusedError
 
@@ -132,16 +132,6 @@ def test_patch_values():
     for wrong in (None, {}, {"merge": {}}, {"add": 1}):
         with pytest.raises(ValidationError):
             patched(body, wrong)
-
-
-def test_differences_have_paths():
-    old = {"a": 1, "rules": [{"index": 1, "name": "x"}]}
-    new = {"rules": [{"index": 1, "name": "y"}, {"index": 2}]}
-    assert differences(old, new) == [
-        {"field": "a", "old": 1, "new": None},
-        {"field": "rules[1].name", "old": "x", "new": "y"},
-        {"field": "rules[2]", "old": None, "new": {"index": 2}},
-    ]
 
 
 def test_an_engine_that_runs_is_not_deleted(rig):

@@ -67,8 +67,8 @@ def test_offered(before, lines, expected):
 
 def test_inside_a_mode_verbs_and_fields_are_offered():
     offered = texts("", *POOL)
-    assert offered[:6] == ["cancel", "exit", "save", "where", "do", "name"]
-    assert {"servers", "enabled", "no"} < set(offered)
+    assert offered[:4] == ["cancel", "exit", "save", "where"]
+    assert {"compare", "do", "show", "watch", "name", "servers", "enabled", "no"} < set(offered)
     assert not {"uuid", "url", "_last_modified", "configure"} & set(offered)
 
 
@@ -126,9 +126,12 @@ def test_hints_are_not_to_be_inserted():
 
 
 class TestPipes:
-    @pytest.mark.parametrize("before", ["show pool | ", "show pool |", "show pool | g", "show pool | grep x |"])
-    def test_grep_is_offered(self, before):
-        assert texts(before) == ["grep"]
+    @pytest.mark.parametrize("before", ["show pool | ", "show pool |", "show pool | grep x |"])
+    def test_all_are_offered(self, before):
+        assert texts(before) == list(PIPES)
+
+    def test_one_is_completed(self):
+        assert texts("show pool | g") == ["grep"]
 
     def test_what_to_look_for_is_the_users(self):
         assert texts("show pool | grep ") == ["WORD"]

@@ -1,4 +1,4 @@
-"""The built grammar against the vendor's object model as facts, where those are at hand."""
+"""What ``avishd schema --json`` says against the vendor's object model as facts, where those are at hand."""
 
 from __future__ import annotations
 
@@ -10,23 +10,10 @@ import yaml
 
 from avish.schema import types
 from avish.schema.load import schema
-from avish.schema.model import Field
+from avish.server.schema_json import schema_document
 
 FACTS = Path(__file__).parents[4] / "shared" / "reference" / "schema"
 pytestmark = pytest.mark.skipif(not FACTS.is_dir(), reason=f"the facts are not here: {FACTS}")
-
-KINDS = {
-    types.Text: "string",
-    types.Name: "string",
-    types.Secret: "string",
-    types.Mac: "string",
-    types.Bool: "bool",
-    types.Ip: "ip",
-    types.Prefix: "prefix",
-    types.HostPrefix: "prefix",
-    types.Enum: "enum",
-    types.Ref: "ref",
-}
 
 SECRETS = {
     "cloud.ntp_configuration.ntp_authentication_keys.key",
@@ -34,12 +21,59 @@ SECRETS = {
     "healthmonitor.authentication.password",
     "healthmonitor.radius_monitor.password",
     "healthmonitor.radius_monitor.shared_secret",
+    "virtualservice.oauth_vs_config.key.aes_key",
+    "virtualservice.oauth_vs_config.key.hmac_key",
+    "virtualservice.oauth_vs_config.oauth_settings.app_settings.client_secret",
+    "virtualservice.oauth_vs_config.oauth_settings.resource_server.opaque_token_params.server_secret",
+    "virtualservice.saml_sp_config.key.aes_key",
+    "virtualservice.saml_sp_config.key.hmac_key",
     "vrfcontext.bgp_profile.peers.md5_secret",
 }
 """Fields that are never shown; the facts know them as text."""
 
 CONTROLLERS_OWN = ("uuid", "url", "_last_modified")
 """The loader adds these to every object; they are read only here."""
+
+CLOUD = "belongs to a foreign cloud or orchestrator (AWS, Azure, NSX-T, OpenStack, Marathon)"
+INVENTORY = "points into the inventory of a vCenter"
+LEFT_OUT: dict[tuple[str, str], str] = {
+    ("*", "configpb_attributes"): "bookkeeping of the vendor's controller, which nobody sets",
+    ("CaptureTCPFilter", "tcpflags"): "one source's name of tcpflag; the newest models no longer have it",
+    ("IPNetworkSubnet", "subnet6_uuid"): CLOUD,
+    ("IPNetworkSubnet", "subnet_uuid"): CLOUD,
+    ("IpAddrGroup", "marathon_app_name"): CLOUD,
+    ("IpAddrGroup", "marathon_service_port"): CLOUD,
+    ("Network", "vimgrnw_ref"): INVENTORY,
+    ("Pool", "autoscale_launch_config_ref"): CLOUD,
+    ("Pool", "autoscale_networks"): CLOUD,
+    ("Pool", "external_autoscale_groups"): CLOUD,
+    ("Pool", "networks"): INVENTORY,
+    ("Pool", "nsx_securitygroup"): CLOUD,
+    ("Pool", "tier1_lr"): CLOUD,
+    ("Server", "autoscaling_group_name"): CLOUD,
+    ("Server", "nw_ref"): INVENTORY,
+    ("Server", "vm_ref"): INVENTORY,
+    ("ServiceEngine", "host_ref"): INVENTORY,
+    ("ServiceEngineGroup", "availability_zone_refs"): CLOUD,
+    ("ServiceEngineGroup", "instance_flavor_info"): CLOUD,
+    ("ServiceEngineGroup", "vip_asg"): CLOUD,
+    ("Vip", "availability_zone"): CLOUD,
+    ("Vip", "floating_subnet6_uuid"): CLOUD,
+    ("Vip", "floating_subnet_uuid"): CLOUD,
+    ("Vip", "port_uuid"): CLOUD,
+    ("Vip", "subnet6_uuid"): CLOUD,
+    ("Vip", "subnet_uuid"): CLOUD,
+    ("VirtualService", "azure_availability_set"): CLOUD,
+    ("VirtualService", "nsx_securitygroup"): CLOUD,
+    ("VirtualService", "test_se_datastore_level_1_ref"): "a test object of the vendor's own",
+    (
+        "VirtualService",
+        "vip",
+    ): "addresses are in the vsvip object; a body that brings its own is refused with that hint",
+    ("VsVip", "tier1_lr"): CLOUD,
+    ("VsVip", "use_standard_alb"): CLOUD,
+}
+"""(message, field) of the facts that is not built: why. ``*``: any message."""
 
 OLDER = "a field of older releases that public runbooks still set"
 MOVED = "an operator's old runbook names it; it is kept and a check says where it went"
@@ -67,6 +101,18 @@ INTENDED: dict[tuple[str, str], str] = {
 }
 """(field, what differs): why."""
 
+OTHER_ORDER = {
+    "ApplicationProfile": "two profiles of the export, each with other fields",
+    "DiscoveredNetwork": "written by a discovery, in the order of the alphabet",
+    "HealthMonitor": "the export moves what it filters by to the front",
+    "Pool": "the export moves what it filters by to the front",
+    "ServiceEngine": "written by the engine, in the order of the alphabet",
+    "vNIC": "written by the engine, in the order of the alphabet",
+    "vNICNetwork": "written by the engine, in the order of the alphabet",
+}
+"""Messages whose order in the export is not the declared one: why."""
+EXPORTED_FIRST = ("url", "uuid", "name", "tenant_ref", "cloud_ref")
+
 
 @cache
 def messages():
@@ -74,133 +120,199 @@ def messages():
 
 
 @cache
+def newer():
+    return yaml.safe_load((FACTS / "newer_fields.yaml").read_text())
+
+
+@cache
 def facts_of(title):
-    return yaml.safe_load((FACTS / f"{title}.yaml").read_text())["fields"]
+    """The fields of an object, those of newer releases among them."""
+    fields = yaml.safe_load((FACTS / f"{title}.yaml").read_text())["fields"]
+    return {**fields, **(newer()["new_fields"] or {}).get(title, {})}
+
+
+@cache
+def document():
+    return schema_document(schema())["objects"]
+
+
+@cache
+def titles():
+    """Every object of the facts."""
+    return [path.stem for path in sorted(FACTS.glob("*.yaml")) if path.stem[0].isupper()]
+
+
+def walk(place, title, fields, facts, above):
+    """(place, message, name, built, fact) of every field that is built or stated; None where it is not."""
+    for name in {**fields, **facts}:
+        built, fact = fields.get(name), facts.get(name)
+        yield f"{place}.{name}", title, name, built, fact
+        if built and fact and "fields" in built and fact["message"] not in above:
+            inner = messages()[fact["message"]]["fields"]
+            yield from walk(f"{place}.{name}", fact["message"], built["fields"], inner, (*above, fact["message"]))
 
 
 def pairs():
-    """Every built field with the facts about it: (place, field, fact); fact None where there is none."""
-    for object_type in schema().objects():
-        yield from walk(object_type.name, object_type, facts_of(object_type.title), set())
+    for name, built in document().items():
+        yield from walk(name, built["class"], built["fields"], facts_of(built["class"]), (built["class"],))
 
 
-def walk(place, message, facts, seen):
-    for field in message.fields.values():
-        here = f"{place}.{field.name}"
-        fact = facts.get(field.name)
-        yield here, field, fact
-        if fact is None or field.message is None or (field.name, id(field.message)) in seen:
-            continue
-        seen.add((field.name, id(field.message)))
-        yield from walk(here, field.message, messages()[fact["message"]]["fields"], seen)
+def bodies():
+    """(place, message, fields as built) of every message."""
+    for name, built in document().items():
+        yield name, built["class"], built["fields"]
+    for place, _, _, built, fact in pairs():
+        if built and fact and "fields" in built:
+            yield place, fact["message"], built["fields"]
 
 
-def nested():
-    """Every built message with the facts' fields of it."""
-    for place, field, fact in pairs():
-        if field.message is not None and fact is not None:
-            yield place, field.message, messages()[fact["message"]]["fields"]
-
-
-def kind(field: Field) -> str:
-    if field.message is not None:
-        return "message"
-    if isinstance(field.leaf, types.Number):
-        return field.leaf.name
-    return KINDS[type(field.leaf)]
-
-
-def numbers(field: Field) -> dict[str, object]:
-    leaf = field.type
-    if not isinstance(leaf, types.Number):
-        return {"range": None, "special": [], "allowed": [], "unit": ""}
-    low_high = None if leaf.low is None else [leaf.low, leaf.high]
-    return {"range": low_high, "special": list(leaf.extra), "allowed": list(leaf.allowed), "unit": leaf.unit}
-
-
-def default_of(field: Field):
-    if field.default is None or field.message is not None:
-        return None
-    if field.list:
-        return field.default
-    if isinstance(field.leaf, (types.Ip, types.Prefix)):
-        return field.leaf.format(field.default)
-    return field.default
-
-
-def differences(field: Field, fact: dict) -> dict[str, tuple[object, object]]:
+def differences(title, name, built, fact):
     """What differs: (built, fact)."""
-    built = {
-        "type": kind(field),
-        "list": field.list,
-        "enum": list(field.leaf.values) if isinstance(field.type, types.Enum) else [],
-        "required": field.required,
-        "default": default_of(field),
-        "min_items": field.min_items,
-        "max_items": field.max_items,
-        "read_only": field.read_only,
-        "deprecated": bool(field.deprecated),
-        "to": field.type.to if isinstance(field.type, types.Ref) else "",
-        **numbers(field),
-    }
+    more = ((newer()["new_enum_values"] or {}).get(title) or {}).get(name, [])
+    kind = {"ip": "ip", "prefix": "prefix"}.get(fact["type"], fact["type"])
     stated = {
-        "type": fact["type"],
+        "type": kind,
         "list": fact.get("list", False),
-        "enum": fact.get("enum", []),
+        "enum": fact.get("enum", []) + more,
         "required": fact.get("required", False),
         "default": fact.get("default"),
         "min_items": fact.get("min_items", 0),
         "max_items": fact.get("max_items", 0),
         "read_only": fact.get("read_only", False),
-        "deprecated": bool(fact.get("deprecated")),
+        "deprecated": str(fact.get("deprecated", "")),
+        "since": fact["since"][0] if fact.get("since") else "",
         "to": fact.get("to", "").lower(),
         "range": fact.get("range"),
         "special": fact.get("special", []),
         "allowed": fact.get("allowed", []),
         "unit": fact.get("unit", "").lower(),
     }
-    return {what: (built[what], stated[what]) for what in built if built[what] != stated[what]}
+    empty = {what: type(value)() if value is not None else None for what, value in stated.items()}
+    found = {what: built.get(what, empty[what]) for what in stated}
+    if isinstance(found["default"], dict):
+        found["default"] = types.Ip().format(found["default"])
+    return {what: (found[what], value) for what, value in stated.items() if found[what] != value}
+
+
+def test_every_object_of_the_facts_is_built():
+    assert {built["class"] for built in document().values()} == set(titles())
+
+
+def test_singletons_are_those_of_the_facts():
+    stated = {title for title in titles() if yaml.safe_load((FACTS / f"{title}.yaml").read_text()).get("singleton")}
+    assert {built["class"] for built in document().values() if built["singleton"]} == stated
+
+
+def test_the_cli_words_are_those_of_the_facts():
+    nouns = yaml.safe_load((FACTS / "cli_nouns.yaml").read_text())
+    for built in document().values():
+        key = "" if built["singleton"] else " <key>"
+        line = f"{built['verb']} {built['word']}{key}"
+        only_shown = not any(command.startswith(("configure", "debug")) for command in nouns[built["class"]])
+        assert only_shown or line in nouns[built["class"]], line
+
+
+def test_every_other_noun_is_answered_in_words():
+    nouns = yaml.safe_load((FACTS / "cli_nouns.yaml").read_text())
+    taken = {command.path[1] for command in schema().commands if command.path[0] == "show"}
+    taken |= {built["word"].split()[0] for built in document().values()} | schema().outside.keys()
+    lines = [line.split() for title in nouns if title not in titles() for line in nouns[title]]
+    shown = {words[1] for words in lines if words[0] in ("configure", "debug", "delete", "show")}
+    assert shown - taken - {"configuration"} == set()
+
+
+def test_no_field_is_missing():
+    missing = {(title, name): place for place, title, name, built, _ in pairs() if built is None}
+    unsaid = {key: place for key, place in missing.items() if key not in LEFT_OUT and ("*", key[1]) not in LEFT_OUT}
+    assert unsaid == {}
+    assert [k for k in LEFT_OUT if k not in missing and k[0] != "*"] == [], "built by now: take them off the list"
 
 
 def test_every_built_field_agrees_with_the_facts():
     found = {}
-    for place, field, fact in pairs():
+    for place, title, name, built, fact in pairs():
         if fact is None:
-            found[place, "unknown"] = (field.name, None)
-        elif field.name not in CONTROLLERS_OWN:
-            found.update({(place, what): values for what, values in differences(field, fact).items()})
+            found[place, "unknown"] = (name, None)
+        elif built and name not in CONTROLLERS_OWN:
+            found.update({(place, what): values for what, values in differences(title, name, built, fact).items()})
     assert {key: values for key, values in found.items() if key not in INTENDED} == {}
     assert [key for key in INTENDED if key not in found] == [], "no longer differ: take them off the list"
 
 
+@pytest.mark.parametrize("source", ["cli_show", "export_20.1.6"])
+def test_rows_stand_in_the_observed_order(source):
+    observed = yaml.safe_load((FACTS / "field_order.yaml").read_text())[source]
+    tops = {built["class"] for built in document().values()}
+    wrong = {}
+    for place, title, fields in bodies():
+        order = [name for name in observed.get(title, []) if name in fields]
+        if source != "cli_show":
+            if title in OTHER_ORDER:
+                continue
+            if title in tops:  # the export moves these to the front and references to the end
+                order = [n for n in order if n not in EXPORTED_FIRST and not n.endswith(("_ref", "_refs"))]
+        built = [name for name in fields if name in order]
+        if built != order:
+            wrong[place] = next((a, b) for a, b in zip(order, built, strict=True) if a != b)
+    assert wrong == {}
+
+
+def test_what_the_newest_models_dropped_is_not_built():
+    dropped = {(title, name) for title, names in newer()["no_longer_there"].items() for name in names}
+    assert dropped <= LEFT_OUT.keys()
+
+
+def grown():
+    """Every message as the loader made it, with the facts' fields of it."""
+    for object_type in schema().objects():
+        yield from _grown(object_type.name, object_type, facts_of(object_type.title), ())
+
+
+def _grown(place, message, facts, above):
+    for field in message.fields.values():
+        fact = facts.get(field.name)
+        if fact and field.message is not None and fact["message"] not in above:
+            inner = messages()[fact["message"]]["fields"]
+            yield f"{place}.{field.name}", field.message, inner
+            yield from _grown(f"{place}.{field.name}", field.message, inner, (*above, fact["message"]))
+
+
+def typed():
+    """(place, type) of every leaf that the facts know."""
+    for object_type in schema().objects():
+        yield from ((f"{object_type.name}.{f.name}", f.type) for f in object_type.fields.values() if f.type)
+    for place, message, _ in grown():
+        yield from ((f"{place}.{f.name}", f.type) for f in message.fields.values() if f.type)
+
+
 def test_secrets_are_those_of_the_list():
-    built = {place for place, field, _ in pairs() if isinstance(field.type, types.Secret)}
-    assert built == SECRETS
+    assert {place for place, kind in typed() if isinstance(kind, types.Secret)} == SECRETS
 
 
 def test_text_that_is_more_than_text():
-    names = {p for p, f, _ in pairs() if isinstance(f.type, types.Name)}
-    assert names == {f"{o.name}.name" for o in schema().objects()}
-    assert {p.rpartition(".")[2] for p, f, _ in pairs() if isinstance(f.type, types.Mac)} == {"mac_address"}
+    named = {f"{o.name}.name" for o in schema().objects() if not o.singleton}
+    assert {place for place, kind in typed() if isinstance(kind, types.Name)} == named
+    macs = {place.rpartition(".")[2] for place, kind in typed() if isinstance(kind, types.Mac)}
+    assert macs == {"mac_address"}
 
 
 def test_a_message_is_partial_when_the_facts_have_more_fields():
     wrong = {
         place: set(stated) - set(m.fields)
-        for place, m, stated in nested()
-        if m.partial != bool(set(stated) - set(m.fields))
+        for place, m, stated in grown()
+        if m.partial != (not stated.keys() <= m.fields.keys())
     }
     assert wrong == {}
 
 
 def test_messages_of_one_field_take_a_one_line_entry():
     """Judged by the facts: ``flags flag debug_pcap_nat`` needs no sub-mode, ``servers ip 10.1.1.1`` has one."""
-    assert {p: m.only_field for p, m, stated in nested() if bool(m.only_field) != (len(stated) == 1)} == {}
-    assert any(m.only_field == "flag" for _, m, _ in nested())
+    assert {p: m.only_field for p, m, stated in grown() if bool(m.only_field) != (len(stated) == 1)} == {}
+    assert any(m.only_field == "flag" for _, m, _ in grown())
 
 
 def test_a_bare_value_sets_the_one_required_field():
-    for place, message, _ in nested():
+    for place, message, _ in grown():
         needed = [f.name for f in message.fields.values() if f.required and not f.auto and f.default is None]
         if message.bare == "range":
             assert needed == ["begin", "end"], place
@@ -210,8 +322,8 @@ def test_a_bare_value_sets_the_one_required_field():
             assert message.bare == "", place
 
 
-def test_own_index_and_required_fields_are_keys():
-    for place, message, _ in nested():
+def test_an_index_is_the_key():
+    for place, message, _ in grown():
         if "index" in message.fields and message.key:
             assert message.key == ("index",), place
 

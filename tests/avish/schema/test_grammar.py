@@ -46,7 +46,10 @@ def write(folder, **files):
     (folder / "objects").mkdir(exist_ok=True)
     (folder / "commands").mkdir(exist_ok=True)
     for name, text in {"objects_pool": POOL, "messages": SHARED, "shell": "show: Show\n", **files}.items():
-        (folder / f"{name.replace('_', '/', 1) if name[:2] in ('ob', 'co') else name}.yaml").write_text(text)
+        inside = name.startswith(("objects_", "commands_", "messages_"))
+        path = folder / f"{name.replace('_', '/', 1) if inside else name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
     return folder
 
 
@@ -81,6 +84,41 @@ def test_a_small_grammar(tmp_path):
     assert schema.defaults["pool"][0]["port"] == 81
     assert schema.object("pool") is schema.object("pool")
     assert [o.name for o in schema.objects()] == ["pool"]
+
+
+ONLY = """
+object: limits
+class: Limits
+words: [system, limits]
+singleton: true
+help: Limits of the system
+fields:
+  size: {type: int, default: 3, since: "20.1.1", help: Size}
+"""
+
+
+def test_a_singleton_of_two_words(tmp_path):
+    schema = load(write(tmp_path, objects_limits=ONLY, system_defaults="limits: [{size: 4}]\n"))
+    limits = schema.object("limits")
+    assert schema.index["limits"] == ("configure", "system limits", "Limits of the system")
+    assert (limits.singleton, limits.words, limits.word) == (True, ("system", "limits"), "system limits")
+    assert [path for path, _ in limits.commands] == ["configure system limits", "show system limits"]
+    assert limits.fields["size"].since == "20.1.1"
+    pool = schema.object("pool")
+    assert (pool.singleton, pool.words, pool.fields["port"].since) == (False, ("pool",), "")
+
+
+def test_shared_messages_may_stand_in_several_files(tmp_path):
+    more = "enums:\n  Size: [BIG]\nmessages:\n  Box: {fields: {inner: {message: Inner, help: x}, size: {enum: Size, help: x}}}\n"
+    schema = load(write(tmp_path, messages_more=more, objects_pool=POOL + "  box: {message: Box, help: Box}\n"))
+    box = schema.object("pool").fields["box"].nested
+    assert box.fields["inner"].nested.fields["colour"].default == "RED"
+    assert box.fields["size"].leaf.words() == ("big",)
+
+
+def test_outside_nouns(tmp_path):
+    schema = load(write(tmp_path, outside="- {reason: Not here, nouns: [pond, lake]}\n"))
+    assert schema.outside == {"pond": "Not here", "lake": "Not here"}
 
 
 def changed(old, new):
@@ -249,6 +287,39 @@ BAD = {
         {"system_defaults": "pool:\n- {name: x, servers: [{ip: 1.2.3}]}"},
         "system_defaults.yaml: pool.x.servers.ip: '1.2.3' is not an IP address",
     ),
+    "two singletons": (
+        {"objects_limits": ONLY, "system_defaults": "limits: [{size: 1}, {size: 2}]"},
+        "system_defaults.yaml: limits: there is exactly one of it",
+    ),
+    "a system object without a name": (
+        {"system_defaults": "pool: [{port: 1}]"},
+        "system_defaults.yaml: pool: name is missing",
+    ),
+    "word and words": (
+        {"objects_limits": ONLY + "word: limits\n"},
+        "objects/limits.yaml: words: give word or words, not both",
+    ),
+    "a release that is a number": (
+        field("{type: ip, since: 20.1, help: x}"),
+        "objects/pool.yaml: x: since: write the release in quotes",
+    ),
+    "a message of another file again": (
+        {"messages_more": "messages:\n  Inner: {fields: {a: {type: ip, help: x}}}\n"},
+        "messages/more.yaml: messages.Inner: there is another one of this name (the other in messages.yaml)",
+    ),
+    "an enumeration of another file again": (
+        {"messages_more": "enums:\n  Colour: [BLUE]\n"},
+        "messages/more.yaml: enums.Colour: there is another one of this name",
+    ),
+    "a bad message of another file": (
+        {"messages_more": "messages:\n  Box: {fields: {a: {type: b, help: x}}}\n"},
+        "messages/more.yaml: messages.Box.a: type: unknown type 'b'",
+    ),
+    "a noun that is an object type": (
+        {"outside": "- {reason: x, nouns: [pool]}\n"},
+        "outside.yaml: [0]: 'pool' is an object type, or stands here twice",
+    ),
+    "a noun without a reason": ({"outside": "- {nouns: [pond]}\n"}, "outside.yaml: [0]: reason and nouns are needed"),
     "help of a shell word": ({"shell": "show:\n"}, "shell.yaml: show: help is missing"),
     "unknown system object": ({"system_defaults": "pond:\n- {name: x}"}, "system_defaults.yaml: pond: unknown object"),
     "unknown field of a system object": (
@@ -319,7 +390,7 @@ class TestCompiledForm:
 def test_the_real_grammar_loads_and_is_complete():
     schema = load(grammar_dir())
     assert set(schema.index) >= {"pool", "virtualservice", "natpolicy", "networkservice", "debugserviceengine"}
-    assert all(o.help and o.fields["name"] for o in schema.objects())
+    assert all(o.help and (o.singleton or o.fields["name"]) for o in schema.objects())
 
 
 @pytest.mark.parametrize("object_type", load(grammar_dir()).objects(), ids=lambda o: o.name)

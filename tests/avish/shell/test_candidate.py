@@ -36,14 +36,14 @@ TYPE = "nat_policy_action_type_dynamic_ip_port"
 
 @pytest.fixture
 def pool():
-    shell = Shell({"pool": {"p": copy.deepcopy(POOL)}}, brief=True)
+    shell = Shell({"pool": {"p": copy.deepcopy(POOL)}}, quiet=True)
     shell.type("configure pool p")
     return shell
 
 
 @pytest.fixture
 def nat():
-    shell = Shell({"natpolicy": {"n": copy.deepcopy(NAT)}}, brief=True)
+    shell = Shell({"natpolicy": {"n": copy.deepcopy(NAT)}}, quiet=True)
     shell.type("configure natpolicy n")
     return shell
 
@@ -177,7 +177,7 @@ class TestElements:
         assert pool.session.mode == "pool"
 
     def test_the_limit(self):
-        shell = Shell({"vsvip": {}}, brief=True)
+        shell = Shell({"vsvip": {}}, quiet=True)
         shell.type("configure vsvip v", "vip vip_id 1")
         for number in range(10):
             shell.type(f"placement_networks network_ref n{number} subnet 10.{number}.0.0/24", "save")
@@ -316,7 +316,7 @@ class TestNestedMessages:
         assert nat.type("save") == ["error: natpolicy n rules[3]: action is missing (action, then its fields)"]
 
     def test_ranges_in_both_forms_are_the_same(self):
-        shell = Shell(brief=True)
+        shell = Shell(quiet=True)
         shell.type(
             "configure ipaddrgroup g", "ranges 10.0.0.1-10.0.0.9", "ranges", "begin 10.0.0.1", "end 10.0.0.9", "save"
         )
@@ -341,7 +341,7 @@ class TestRemoval:
         assert [rule["index"] for rule in nat.body["rules"]] == [1]
 
     def test_by_range(self):
-        shell = Shell(brief=True)
+        shell = Shell(quiet=True)
         shell.type("configure ipaddrgroup g", "ranges 10.0.0.1-10.0.0.9", "ranges 10.0.1.1-10.0.1.9")
         assert shell.type("no ranges 10.0.0.1-10.0.0.9") == ["Removed ranges with range=10.0.0.1-10.0.0.9"]
         assert shell.body["ranges"] == [{"begin": ip("10.0.1.1"), "end": ip("10.0.1.9")}]

@@ -7,6 +7,7 @@ from shelltools import TREE, Shell, ip
 
 from avish.errors import ApplyError, BugError, ConflictError, ParseError, UnavailableError, ValidationError
 from avish.shell.effects import Call, Document, Print, Reply, Stream
+from avish.shell.rehearsal import summary
 from avish.shell.session import Session, refusal
 
 POOL = {"uuid": "pool-1", "name": "p", "default_server_port": 80, "_last_modified": "17"}
@@ -74,7 +75,7 @@ class TestSaving:
         assert shell.world.writes == []
 
     def test_brief_prints_no_tables(self):
-        shell = Shell({"pool": {"p": POOL}}, brief=True)
+        shell = Shell({"pool": {"p": POOL}}, quiet=True)
         assert shell.type("configure pool p", "save") == []
 
     def test_what_is_required_is_checked_before_the_call(self):
@@ -114,7 +115,7 @@ class TestSaving:
         ]
 
     def test_a_whole_object_on_one_line_still_needs_its_save(self):
-        shell = Shell({"virtualservice": {"v": {"uuid": "virtualservice-1", "name": "v", "enabled": True}}}, brief=True)
+        shell = Shell({"virtualservice": {"v": {"uuid": "virtualservice-1", "name": "v", "enabled": True}}}, quiet=True)
         assert shell.type("configure virtualservice v no enabled") == [
             "Overwriting the previously entered value for enabled"
         ]
@@ -125,7 +126,7 @@ class TestSaving:
     def test_a_capture_that_the_save_started_is_shown(self):
         running = {**SE, "capture_status": {"state": "running"}}
         answers = {("PUT", f"/api/debugserviceengine/{SE['uuid']}"): Reply(200, running)}
-        shell = Shell({"debugserviceengine": {"se1": SE}}, answers=answers, brief=True)
+        shell = Shell({"debugserviceengine": {"se1": SE}}, answers=answers, quiet=True)
         assert shell.type("debug serviceengine se1", "flags flag debug_pcap_nat", "save") == [
             "New object being created",
             "stream /api/debugserviceengine/debugserviceengine-1/capture",
@@ -133,7 +134,7 @@ class TestSaving:
 
     def test_no_capture_no_stream(self):
         flagged = {**SE, "flags": [{"flag": "DEBUG_PCAP_NAT"}]}
-        shell = Shell({"debugserviceengine": {"se1": flagged}}, brief=True)
+        shell = Shell({"debugserviceengine": {"se1": flagged}}, quiet=True)
         assert shell.type("debug serviceengine se1", "no flags flag debug_pcap_nat", "save") == [
             "Removed flags with flag=DEBUG_PCAP_NAT"
         ]
@@ -144,12 +145,12 @@ class TestLeaving:
         assert Shell().type("exit") == ["exit"]
 
     def test_exit_in_a_mode_saves(self):
-        shell = Shell(brief=True)
+        shell = Shell(quiet=True)
         assert shell.type("configure pool p", "servers ip 10.1.1.1", "exit", "exit") == ["New object being created"]
         assert shell.world.writes[0].body["servers"] == [{"ip": ip("10.1.1.1")}]
 
     def test_cancel_in_a_mode_drops_that_level_only(self):
-        shell = Shell(brief=True)
+        shell = Shell(quiet=True)
         shell.type("configure pool p", "servers ip 10.1.1.1", "cancel", "enabled", "save")
         assert shell.world.writes[0].body == {"name": "p", "enabled": True}
 
@@ -159,7 +160,7 @@ class TestWhere:
         assert Shell().type("where") == ["Tenant: admin"]
 
     def test_only_the_current_level(self):
-        shell = Shell({"debugvirtualservice": {"v": {"uuid": "debugvirtualservice-1", "name": "v"}}}, brief=True)
+        shell = Shell({"debugvirtualservice": {"v": {"uuid": "debugvirtualservice-1", "name": "v"}}}, quiet=True)
         shell.type("debug virtualservice v", "debug_ip addrs 10.1.1.1", "addrs 10.1.1.2", "addrs 10.1.1.3")
         assert shell.type("where") == [
             """\
@@ -184,7 +185,7 @@ class TestShowing:
         shell = Shell({"pool": {"p": POOL}})
         document, table = shell.effects("show pool p")
         assert document == Document(POOL)
-        assert table == Print(table.text, ())
+        assert table == Print(table.text, (), page=True)
         assert "| default_server_port | 80     |" in table.text
         assert "_last_modified" not in table.text
 
@@ -217,7 +218,7 @@ class TestShowing:
 
     def test_json_on_the_line(self):
         shell = Shell({"pool": {"p": POOL}})
-        assert shell.effects("show pool p --json") == [Document(POOL, asked=True)]
+        assert shell.effects("show pool p --json") == [Document(POOL, form="json")]
 
     def test_a_secret_that_was_typed_is_not_shown(self):
         shell = Shell({})
@@ -300,7 +301,7 @@ def test_lines_that_mean_nothing(line):
 
 
 def test_abbreviations_on_a_terminal():
-    shell = Shell(abbreviate=True, brief=True)
+    shell = Shell(interactive=True, quiet=True)
     assert shell.type("conf pool p", "ena", "sav") == []
     assert shell.world.writes[0].body == {"name": "p", "enabled": True}
 
@@ -308,88 +309,73 @@ def test_abbreviations_on_a_terminal():
 class TestDryRun:
     @pytest.fixture
     def shell(self):
-        kernel = {"se1": ["add address 10.0.0.1", "load the rules"]}
-        dry = {("POST", "/api/transaction"): Reply(200, {"objects": [], "kernel": kernel})}
-        return Shell({"pool": {"live": {"uuid": "pool-1", "name": "live"}}}, dry, dry_run=True, brief=True)
+        shell = Shell({"pool": {"live": {"uuid": "pool-1", "name": "live"}}}, dry_run=True, quiet=True)
+        shell.world.kernel = {"se1": ["add address 10.0.0.1", "load the rules"]}
+        return shell
 
     @staticmethod
     def sent(shell):
-        """What the last transaction held: (method, path, name)."""
-        assert {(c.path, tuple(c.query.items())) for c in shell.world.writes} == {
-            ("/api/transaction", (("dryrun", "1"),))
-        }
+        """What each transaction held: (candidate it builds on, method, path, name)."""
+        assert all(c.path == "/api/transaction" and c.query["dryrun"] for c in shell.world.writes)
         return [
-            (r["method"], r["path"], r.get("body", {}).get("name")) for r in shell.world.writes[-1].body["requests"]
+            (c.query.get("after", ""), r["method"], r["path"], r.get("body", {}).get("name"))
+            for c in shell.world.writes
+            for r in c.body["requests"]
         ]
 
     def test_it_says_what_each_save_would_do(self, shell):
         assert shell.type("configure pool p", "save") == [
             "would create pool p\n  se1: add address 10.0.0.1\n  se1: load the rules"
         ]
-
-    def test_kernel_steps_are_told_once(self, shell):
-        shell.type("configure pool p", "save")
-        assert shell.type("configure pool live", "save", "delete pool live") == [
-            "would change pool live",
-            "would delete pool live",
-        ]
+        assert shell.world.objects == {"pool": {"live": {"uuid": "pool-1", "name": "live"}}}
 
     def test_later_lines_see_earlier_ones(self, shell):
         shell.type("configure pool p", "default_server_port 21", "save", "configure pool p")
-        assert shell.body == {"name": "p", "default_server_port": 21}
+        assert shell.body["default_server_port"] == 21
+        assert "| default_server_port | 21" in shell.type("cancel", "show pool p")[0]
 
-    def test_the_steps_go_as_one_transaction(self, shell):
+    def test_each_step_builds_on_those_before(self, shell):
         shell.type("configure pool p", "save", "configure pool live", "save", "delete pool live")
         assert self.sent(shell) == [
-            ("POST", "/api/pool", "p"), ("PUT", "/api/pool/pool-1", "live"), ("DELETE", "/api/pool/pool-1", None),
+            ("", "POST", "/api/pool", "p"), ("token1", "PUT", "/api/pool/pool-1", "live"),
+            ("token2", "DELETE", "/api/pool/pool-1", None),
         ]  # fmt: skip
+        assert shell.type("show pool live") == ["error: there is no pool named 'live'"]
 
-    def test_an_object_made_before_goes_by_its_name(self, shell):
-        shell.type(
-            "configure pool 'p 1'", "save", "configure vsvip v", "save", "configure pool 'p 1'", "enabled", "save"
-        )
-        shell.type("delete pool 'p 1'")
-        assert self.sent(shell) == [
-            ("POST", "/api/pool", "p 1"), ("POST", "/api/vsvip", "v"),
-            ("PUT", "/api/pool?name=p%201", "p 1"), ("DELETE", "/api/pool?name=p%201", None),
-        ]  # fmt: skip
-        assert shell.type("show pool 'p 1'") == ["error: there is no pool named 'p 1'"]
+    def test_a_controller_that_has_forgotten_gets_everything_again(self, shell):
+        shell.type("configure pool p", "save")
+        shell.world.candidates.clear()
+        shell.type("configure vsvip v", "save")
+        assert self.sent(shell)[-2:] == [("", "POST", "/api/pool", "p"), ("token1", "POST", "/api/vsvip", "v")]
 
     def test_warnings_are_told_once(self, shell):
-        shell.world.answers["POST", "/api/transaction"] = Reply(200, {}, ("kept, not done",))
+        shell.world.answers["POST", "/api/transaction"] = Reply(200, {"token": "t"}, ("kept, not done",))
         shell.type("configure pool p")
         assert shell.type("save") == ["would create pool p", "warning: kept, not done"]
-        assert shell.type("configure vsvip v", "save") == ["would create vsvip v"]
-
-    def test_what_was_deleted_is_made_anew(self, shell):
-        shell.type("delete pool live")
-        assert shell.type("show pool live") == ["error: there is no pool named 'live'"]
-        shell.type("configure pool live", "save")
-        assert self.sent(shell) == [("DELETE", "/api/pool/pool-1", None), ("POST", "/api/pool", "live")]
-
-    def test_types_whose_words_begin_alike_are_kept_apart(self, shell):
-        shell.type("configure networkservice n", "se_group_ref g", "service_type routing_service", "save")
-        shell.type("configure network n")
-        assert shell.body == {"name": "n"}
 
     def test_a_refused_step_is_not_kept(self, shell):
-        good = shell.world.answers["POST", "/api/transaction"]
         shell.world.answers["POST", "/api/transaction"] = Reply(400, {"error": "no"})
         assert shell.type("configure pool p", "save") == ["error: no"]
-        shell.world.answers["POST", "/api/transaction"] = good
+        del shell.world.answers["POST", "/api/transaction"]
         shell.type("cancel", "configure vsvip v", "save")
-        assert self.sent(shell) == [("POST", "/api/vsvip", "v")]
+        assert self.sent(shell)[-1:] == [("", "POST", "/api/vsvip", "v")]
+
+    def test_the_sum_at_the_end(self, shell):
+        found = {"objects": [{"action": "create", "type": "pool", "name": "p"}], "kernel": {"se1": ["load the rules"]}}
+        shell.world.answers["GET", "/api/compare"] = Reply(200, found)
+        shell.type("configure pool p", "save")
+        (printed,) = shell.carry_out(summary(shell.session))
+        assert printed.text == ("In all (1 writes, none of them done):\n+ pool p\nkernel of se1:\n  load the rules")
 
     def test_no_capture_is_watched(self):
-        dry = {("POST", "/api/transaction"): Reply(200, {})}
-        shell = Shell({"debugserviceengine": {"se1": SE}}, dry, dry_run=True)
+        shell = Shell({"debugserviceengine": {"se1": SE}}, dry_run=True)
         shell.type("debug serviceengine se1", "flags flag debug_pcap_nat")
         assert not any(isinstance(effect, Stream) for effect in shell.effects("save"))
 
 
 class TestNamesWithBlanks:
     def test_an_existing_name_needs_no_quotes(self):
-        shell = Shell({"serviceenginegroup": {"SE group 1": {"uuid": "g-1", "name": "SE group 1"}}}, brief=True)
+        shell = Shell({"serviceenginegroup": {"SE group 1": {"uuid": "g-1", "name": "SE group 1"}}}, quiet=True)
         shell.type("configure serviceenginegroup SE group 1 max_se 2")
         assert shell.session.candidate.name == "SE group 1"
         assert shell.session.candidate.body["max_se"] == 2

@@ -1,0 +1,69 @@
+"""Checks of rules about connections: network security policies, layer 4 policies; and of the system's own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from avish.config.checked import Checked
+from avish.config.checks_routing import ADDRESS_LISTS
+from avish.config.config import Body
+from avish.errors import Issue
+
+RATE_LIMIT = "NETWORK_SECURITY_POLICY_ACTION_TYPE_RATE_LIMIT"
+SELECTED = {
+    "L4_RULE_ACTION_SELECT_POOL": "pool_ref",
+    "L4_RULE_ACTION_SELECT_POOLGROUP": "pool_group_ref",
+}
+"""What each action of a layer 4 rule needs."""
+LEAST_WARNINGS = 3
+
+
+def security_rules_complete(checked: Checked) -> Iterator[Issue]:
+    """A rule says what it matches; a limit says how much."""
+    for number, rule in enumerate(checked.body.get("rules", []), 1):
+        path = f"rules[{number}]"
+        yield from _empty_matches(checked, f"{path}.match", rule["match"])
+        if rule["action"] == RATE_LIMIT and "rl_param" not in rule:
+            yield checked.error(
+                f"{path}.rl_param", "is missing: the action is a rate limit (rl_param, then max_rate NUMBER)"
+            )
+
+
+def l4_rules_complete(checked: Checked) -> Iterator[Issue]:
+    """A rule that selects names what it selects."""
+    rules = checked.body.get("l4_connection_policy", {}).get("rules", [])
+    for number, rule in enumerate(rules, 1):
+        path = f"l4_connection_policy.rules[{number}]"
+        yield from _empty_matches(checked, f"{path}.match", rule.get("match", {}))
+        action = rule.get("action", {}).get("select_pool")
+        needed = SELECTED[action["action_type"]] if action else ""
+        if action and not action.get(needed):
+            yield checked.error(
+                f"{path}.action.select_pool", f"{needed} is missing: the action is {action['action_type']}"
+            )
+
+
+def _empty_matches(checked: Checked, path: str, match: Body) -> Iterator[Issue]:
+    if "client_ip" in match and not any(match["client_ip"].get(name) for name in ADDRESS_LISTS):
+        yield checked.error(
+            f"{path}.client_ip",
+            f"no addresses given (one of {', '.join(ADDRESS_LISTS)}); to match any client leave client_ip out",
+        )
+    for side, lists in (("vs_port", ("ports",)), ("client_port", ("ports",)), ("port", ("ports", "port_ranges"))):
+        if side in match and not any(match[side].get(name) for name in lists):
+            yield checked.error(f"{path}.{side}", f"no ports given ({lists[0]} NUMBER); to match any leave {side} out")
+        for item in match.get(side, {}).get("port_ranges", []):
+            if item["end"] < item["start"]:
+                yield checked.error(f"{path}.{side}.port_ranges", f"{item['start']}-{item['end']} runs backwards")
+
+
+def certificate_warnings(checked: Checked) -> Iterator[Issue]:
+    """The vendor wants at least three warnings before a certificate ends."""
+    days = checked.body.get("ssl_certificate_expiry_warning_days", [])
+    if len(set(days)) != len(days):
+        yield checked.error("ssl_certificate_expiry_warning_days", "a day stands there twice; give each once")
+    elif days and len(days) < LEAST_WARNINGS:
+        yield checked.error(
+            "ssl_certificate_expiry_warning_days",
+            f"{len(days)} are too few: give at least {LEAST_WARNINGS} different numbers of days",
+        )

@@ -1,0 +1,77 @@
+"""The objects as resources: /api/<type>, /api/<type>/<uuid> and the show commands below; singletons at /api/<type>."""
+
+from __future__ import annotations
+
+import secrets
+
+from avish.api.request import Request, Response
+from avish.config.config import Body
+from avish.controller import debug
+from avish.controller.changes import Changes, dry, warnings
+from avish.controller.commit import Outcome
+from avish.controller.debug import CaptureSwitch
+from avish.controller.reads import Moment, Reads, Wanted
+from avish.controller.writes import Write, allowed, requests_of, uuid_in_path
+from avish.schema.model import ObjectType
+
+Parts = tuple[str, ...]
+
+
+class Objects:
+    """Reads, and single writes."""
+
+    def __init__(self, reads: Reads, changes: Changes, switch: CaptureSwitch) -> None:
+        self._reads = reads
+        self._changes = changes
+        self._switch = switch
+        self._boot = secrets.token_hex(4)
+
+    def handle(self, request: Request, parts: Parts) -> Response:
+        """``parts``: the path below /api/."""
+        kind = self._reads.kind(parts[0])
+        if request.method == "GET":
+            return self._get(request, kind, parts[1:])
+        allowed(request.method, kind, parts, request.path)
+        name = "" if request.method == "POST" else request.query.get("name", "")
+        slug = request.headers.get("slug", "")
+        uuid = uuid_in_path(kind, parts)
+        return self._write(request, Write(request.method, kind, uuid, name, request.body, slug))
+
+    def written(self, request: Request, outcome: Outcome) -> list[Body]:
+        """The objects of each request as they are now, {} for those that are gone."""
+        moment = self._reads.moment(outcome.head, request.host)
+        found = [(self._reads.kind(kind), outcome.head.config.get(kind, uuid)) for kind, uuid in outcome.written]
+        return [self._reads.shown(moment, kind, stored) if stored else {} for kind, stored in found]
+
+    def _get(self, request: Request, kind: ObjectType, rest: Parts) -> Response:
+        moment = self._reads.moment(self._changes.head(request), request.host)
+        if not rest and not kind.singleton:
+            return self._collection(request, moment, kind)
+        uuid = rest[0] if rest else kind.name
+        stored = self._reads.stored(moment.view.config, kind, uuid)
+        if len(rest) < 2:
+            return Response(200, self._reads.shown(moment, kind, stored, Wanted.of(request.query)))
+        if (kind.name, rest[1:]) == (debug.KIND, ("capture",)):
+            return Response(200, stream=self._switch.events(stored))
+        return Response(200, self._reads.command(moment, kind, uuid, "/".join(rest[1:])))
+
+    def _collection(self, request: Request, moment: Moment, kind: ObjectType) -> Response:
+        """A list; with a tag, unless it shows more than the configuration."""
+        wanted = Wanted.of(request.query)
+        tag = f'"{self._boot}.{moment.view.config.revision}"'
+        tagged = not (kind.names or wanted.runtime or request.query.get("after"))
+        headers = {"ETag": tag} if tagged else {}
+        if headers and request.headers.get("if-none-match") == tag:
+            return Response(304, None, headers)
+        return Response(200, self._reads.collection(moment, kind, wanted), headers)
+
+    def _write(self, request: Request, write: Write) -> Response:
+        outcome = self._changes.make(request, lambda config: requests_of([write], config, self._reads))
+        if dry(request):
+            return self._changes.rehearsed(outcome)
+        if write.method == "DELETE":
+            return Response(204, None, warnings(outcome))
+        body, headers = self.written(request, outcome)[0], warnings(outcome)
+        if write.method == "POST":
+            headers["Location"] = body["url"]
+        return Response(201 if write.method == "POST" else 200, body, headers)

@@ -1,0 +1,86 @@
+"""What stands behind a command: pipes, ``--json``, ``--api-detail``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from avish.errors import ParseError
+from avish.lang.lex import Lexed, Token
+from avish.schema.types import shown
+
+JSON = "--json"
+API_DETAIL = "--api-detail"
+FLAGS = (JSON, API_DETAIL)
+FORMS = ("json", "yaml")
+PIPES = {
+    "count": "Number of lines",
+    "filter": "The same as the word filter of the command",
+    "grep": "Only the lines that match; arguments as grep's",
+    "json": "The answer as one JSON document",
+    "more": "Page by page",
+    "save": "Into a file",
+    "yaml": "The answer as one YAML document",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """``commands``: the tokens of the command itself. ``form``: "json", "yaml" or "" for the usual table.
+
+    ``pipes``: the words of each pipe that text goes through. ``extra``: where the tail begins, for error texts.
+    """
+
+    commands: tuple[Token, ...]
+    pipes: list[list[str]]
+    form: str = ""
+    api_detail: bool = False
+    extra: Token | None = None
+
+
+def split(lexed: Lexed) -> Tail:
+    """A line's command and its tail; ParseError marks a pipe that does not exist."""
+    parts = _parts(lexed)
+    commands = parts[0]
+    flags = []
+    while commands and commands[-1].text in FLAGS and not commands[-1].quoted:
+        flags.append(commands.pop().text)
+    pipes: list[list[str]] = []
+    form = "json" if JSON in flags else ""
+    for part in parts[1:]:
+        word = part[0].text
+        if word == "filter":
+            commands += part
+        elif word in FORMS:
+            _alone(part, pipes, lexed.line)
+            form = word
+        else:
+            pipes.append([token.text for token in part])
+    extra = next((token for token in lexed.tokens if token not in commands), None)
+    return Tail(tuple(commands), pipes, form, API_DETAIL in flags, extra)
+
+
+def _parts(lexed: Lexed) -> list[list[Token]]:
+    """The tokens between the bars."""
+    parts: list[list[Token]] = [[]]
+    for token in lexed.tokens:
+        if token.text == "|" and not token.quoted:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    if any(not part for part in parts[1:]):
+        raise ParseError("a pipe needs a command behind it: | grep WORD", line=lexed.line, start=len(lexed.line) - 1)
+    for part in parts[1:]:
+        if part[0].text not in PIPES:
+            text, start, end = f"unknown pipe {shown(part[0].text)}", part[0].start, part[0].end
+            raise ParseError(text, line=lexed.line, start=start, end=end, expected=tuple(PIPES))
+    return parts
+
+
+def _alone(part: Sequence[Token], pipes: list[list[str]], line: str) -> None:
+    """``| json`` takes nothing and comes first: behind another pipe there is only text."""
+    if len(part) > 1:
+        raise ParseError(f"{part[0].text} takes no argument", line=line, start=part[1].start, end=part[-1].end)
+    if pipes:
+        text = f"{part[0].text} has to be the first pipe: behind {pipes[-1][0]} there is only text"
+        raise ParseError(text, line=line, start=part[0].start, end=part[0].end)

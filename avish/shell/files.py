@@ -1,0 +1,41 @@
+"""Files of the user's: read and written where the shell runs, with the rights of whoever runs it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from avish.errors import ApplyError, ValidationError
+from avish.shell.effects import ReadFile, WriteFile
+
+LIMIT = 64 * 1024 * 1024
+"""Bytes of a file that is read."""
+
+
+def read(effect: ReadFile) -> str:
+    """The text; ValidationError says why there is none."""
+    path = Path(effect.path).expanduser()
+    try:
+        if path.stat().st_size > LIMIT:
+            raise ValidationError(f"{path} is larger than {LIMIT // 2**20} MB")
+        return path.read_text()
+    except OSError as error:
+        raise ValidationError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValidationError(f"{path} is no text: it is not UTF-8") from None
+
+
+def write(effect: WriteFile) -> str:
+    """Replace the file as a whole; its path. ApplyError when it cannot be written."""
+    path = Path(effect.path).expanduser()
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.exists() and not path.is_file():
+            raise ApplyError(f"{path} is no plain file")
+        beside.touch(0o600 if effect.secret else 0o644)
+        beside.write_text(effect.text)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ApplyError(f"{path} cannot be written: {error.strerror}") from None
+    return str(path)

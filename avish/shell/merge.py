@@ -1,0 +1,90 @@
+"""Two people's changes of one object brought together: what I changed since ``base`` is done again on ``theirs``."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from avish.schema.model import Field, Message
+from avish.schema.types import Ref, ref_name
+
+Body = dict[str, Any]
+Clash = tuple[str, Any, Any]
+"""Field, their value, mine: both changed it, mine is taken."""
+
+
+def rebase(message: Message, base: Body, mine: Body, theirs: Body, path: str = "") -> tuple[Body, list[Clash]]:
+    """``theirs`` with my changes, and where both of us changed the same to something else."""
+    result = copy.deepcopy(theirs)
+    clashes: list[Clash] = []
+    for name in dict.fromkeys([*base, *mine]):
+        item = message.fields.get(name)
+        if item is None or item.read_only or _equal(item, base.get(name), mine.get(name)):
+            continue
+        value, found = _field(item, base.get(name), mine.get(name), theirs.get(name), f"{path}{name}")
+        clashes += found
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = value
+    return result, clashes
+
+
+def _field(item: Field, base: Any, mine: Any, theirs: Any, path: str) -> tuple[Any, list[Clash]]:
+    """A field that I changed."""
+    if item.message is not None and all(isinstance(one, dict) for one in (base, mine, theirs)):
+        return rebase(item.message, base, mine, theirs, f"{path}.")
+    if item.list:
+        return _list(item, base or [], mine or [], theirs or [], path)
+    clash = not _equal(item, base, theirs) and not _equal(item, mine, theirs)
+    return copy.deepcopy(mine), [(path, theirs, mine)] if clash else []
+
+
+def _list(item: Field, base: list[Any], mine: list[Any], theirs: list[Any], path: str) -> tuple[list[Any], list[Clash]]:
+    """A list: what I took out goes, what I changed is changed, what I added comes behind theirs."""
+    before, after = _keyed(item, base), _keyed(item, mine)
+    result: list[Any] = []
+    clashes: list[Clash] = []
+    for key, their in _keyed(item, theirs).items():
+        if key not in before or (key in after and item.message is None):
+            result.append(their)
+        elif key in after and item.message is not None:
+            place = f"{path}[{len(result) + 1}]."
+            element, found = rebase(item.message, before[key], after[key], their, place)
+            clashes += found
+            result.append(element)
+    there = set(_keyed(item, theirs))
+    result += [copy.deepcopy(value) for key, value in after.items() if key not in there and key not in before]
+    lost = [
+        key for key in after if key in before and key not in there and not _equal(item, [before[key]], [after[key]])
+    ]
+    for key in lost:  # they took out what I changed: mine is taken
+        clashes.append((path, None, after[key]))
+        result.append(copy.deepcopy(after[key]))
+    return result, clashes
+
+
+def _keyed(item: Field, values: list[Any]) -> dict[Any, Any]:
+    """The elements by what tells one from another, in order."""
+    keyed: dict[Any, Any] = {}
+    for value in values:
+        key = _key(item, value)
+        copies = sum(1 for other in keyed if other[0] == key)
+        keyed[(key, copies)] = value
+    return keyed
+
+
+def _key(item: Field, value: Any) -> str:
+    if item.message is None or not item.message.key:
+        return repr(_plain(item, value))
+    return repr([_plain(item.message.fields[name], value.get(name)) for name in item.message.key])
+
+
+def _plain(item: Field, value: Any) -> Any:
+    return ref_name(value) if isinstance(item.type, Ref) and isinstance(value, str) else value
+
+
+def _equal(item: Field, a: Any, b: Any) -> bool:
+    if item.list and isinstance(a, list) and isinstance(b, list) and item.message is None:
+        return [_plain(item, one) for one in a] == [_plain(item, one) for one in b]
+    return bool(_plain(item, a) == _plain(item, b))

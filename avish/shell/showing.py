@@ -1,0 +1,97 @@
+"""Show commands: what the controller answers, as a table, as YAML, as paths or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from avish.lang.tree import Op
+from avish.lang.walk import Walk
+from avish.schema.model import ObjectType
+from avish.shell import render
+from avish.shell.candidate import Body
+from avish.shell.effects import Call, Document, Print
+from avish.shell.session import Order, Run, Session, pipes_of
+
+PAGE = 500
+"""Objects of a list that are asked for at once, where a person looks at the first page."""
+
+
+def show(session: Session, op: Op, walk: Walk) -> Run:
+    """``show pool`` and ``show pool p1``."""
+    if walk.node.end and walk.node.end[0][0] == "run":
+        return  # the name was an argument of the command behind it
+    object_type = session.tree.schema.object(op[1])
+    if op[0] == "list" and not object_type.singleton:
+        yield from _list(session, object_type, walk)
+        return
+    body = yield from session.existing(object_type, op[2] if op[0] == "show" else "")
+    yield from answer(body, object_text(session, object_type, body), walk)
+
+
+def object_text(session: Session, object_type: ObjectType, body: Body) -> str:
+    """An object as this shell's mode shows it."""
+    settings = session.settings
+    if settings.mode == "script":
+        from avish.lang import script
+
+        return script.format(object_type, render.configured(object_type, body) if settings.brief else body)
+    if settings.mode == "linux_command_line":
+        from avish.lang import flags
+
+        return flags.format(object_type, body, multi_line=settings.multi_line, brief=settings.brief)
+    return render.object_table(object_type, render.configured(object_type, body) if settings.brief else body)
+
+
+def _list(session: Session, object_type: ObjectType, walk: Walk) -> Run:
+    query = {"include_name": "", "join_subresources": "runtime", **session.place()}
+    if object_type.joins:
+        query["joins"] = ",".join(object_type.joins)
+    if session.interactive and not walk.form and not walk.pipes:
+        yield from _pages(session, object_type, query)
+        return
+    reply = yield from session.ask(Call("GET", f"/api/{object_type.name}", {**query, "page_size": "-1"}))
+    yield from answer(reply.body, render.list_table(object_type, reply.body["results"]), walk)
+
+
+def _pages(session: Session, object_type: ObjectType, query: Mapping[str, str]) -> Run:
+    """A list of many: the first of them at once."""
+    number, shown, count = 0, 0, 1
+    while shown < count:
+        number += 1
+        page = {**query, "page_size": str(PAGE), "page": str(number)}
+        reply = yield from session.ask(Call("GET", f"/api/{object_type.name}", page))
+        count, results = reply.body["count"], reply.body["results"]
+        shown += len(results)
+        yield Print(render.list_table(object_type, results), page=True)
+        if not results:
+            return
+
+
+def run(session: Session, order: Order) -> Run:
+    """A command that the controller carries out."""
+    command = order.command
+    path = f"/api/{command.api}"
+    named = next((item for item in command.args.values() if item.name in session.tree.schema.index), None)
+    if named is not None:
+        body = yield from session.existing(session.tree.schema.object(named.name), order.args[named.name])
+        path = f"/api/{named.name}/{body['uuid']}/{command.api}"
+    given = {**order.walk.given("filter"), **order.options}
+    query = {name: _text(value) for name, value in given.items()}
+    reply = yield from session.ask(Call(command.method, path, query))
+    if reply.body is not None:
+        yield from answer(reply.body, render.plain_table(reply.body), order.walk)
+    yield from session.warn(reply)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return str(value.get("addr", value))
+    return "1" if value is True else str(value)
+
+
+def answer(body: Any, table: str, walk: Walk) -> Run:
+    """What a show command found: one document, or the table."""
+    yield Document(body, walk.form, pipes_of(walk))
+    if not walk.form:
+        yield Print(table, pipes_of(walk), page=True)

@@ -1,0 +1,171 @@
+"""The whole configuration: as commands that make it again, and as a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from avish.errors import ParseError, ValidationError
+from avish.lang import flags, paste, script
+from avish.schema.model import Message, ObjectType
+from avish.schema.types import Ref, ref_name
+from avish.shell import render
+from avish.shell.effects import Call, Document, Print, ReadFile, WriteFile
+from avish.shell.rehearsal import kernel_lines
+from avish.shell.session import Order, Run, Session
+from avish.shell.showing import answer
+
+Body = dict[str, Any]
+Named = tuple[ObjectType, Body]
+
+
+# --- as commands
+
+
+def running_config(session: Session, order: Order) -> Run:
+    """Everything that a fresh controller does not have, in an order in which each object finds what it refers to."""
+    kinds = _kinds(session, order.options.get("--obj_type", ""))
+    tenant, words = order.options.get("--tenant", ""), _words(order.options.get("--search", ""))
+    found: list[Named] = []
+    founded = yield from _founded(session)
+    for kind in kinds:
+        query = {"include_name": "", "page_size": "-1", **session.place()}
+        reply = yield from session.ask(Call("GET", f"/api/{kind.name}", query))
+        bodies = [reply.body] if kind.singleton else reply.body["results"]
+        found += [(kind, body) for body in bodies if _wanted(body, tenant, founded)]
+    texts = [_text(session, kind, body) for kind, body in in_order(found)]
+    texts = [text for text in texts if not words or any(word in text for word in words)]
+    yield Document([{kind.name: body} for kind, body in found], order.walk.form, order.pipes)
+    if not order.walk.form:
+        yield Print("\n\n".join(texts), order.pipes, page=True)
+
+
+def _kinds(session: Session, wanted: str) -> list[ObjectType]:
+    schema = session.tree.schema
+    if not wanted:
+        return schema.objects()
+    by_word = {kind.lower(): name for name, (_, word, _) in schema.index.items() for kind in (name, word)}
+    by_word |= {kind.title.lower(): kind.name for kind in schema.objects()}
+    names = [word.strip() for word in wanted.split(",") if word.strip()]
+    for name in names:
+        if name.lower() not in by_word:
+            raise ParseError(f"--obj_type: there is no object type {name!r}", expected=tuple(sorted(schema.index)))
+    return [schema.object(by_word[name.lower()]) for name in names]
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _founded(session: Session) -> Any:
+    """The time of the first commit, which made the system's own objects, in milliseconds."""
+    reply = yield from session.ask(Call("GET", "/api/commits/1"))
+    return round(datetime.fromisoformat(reply.body["time"]).timestamp() * 1000)
+
+
+def _wanted(body: Body, tenant: str, founded: int) -> bool:
+    """Not what a fresh controller has by itself."""
+    if tenant and ref_name(str(body.get("tenant_ref", "admin"))) != tenant:
+        return False
+    return int(body.get("_last_modified", "0")) // 1000 != founded
+
+
+def _text(session: Session, kind: ObjectType, body: Body) -> str:
+    mode = session.settings.mode
+    if mode == "script":
+        return f"{paste.command(kind, body)} << END\n{script.format(kind, render.configured(kind, body)).rstrip()}\nEND"
+    if mode == "linux_command_line":
+        return flags.format(kind, body, multi_line=session.settings.multi_line, brief=True)
+    return "\n".join(paste.lines(kind, body))
+
+
+def in_order(objects: list[Named]) -> Iterator[Named]:
+    """Each object behind those it refers to; where they refer to each other, as they stand."""
+    by_name = {(kind.name, str(body.get("name", ""))): (kind, body) for kind, body in objects}
+    done: set[tuple[str, str]] = set()
+
+    def visit(key: tuple[str, str]) -> Iterator[Named]:
+        stack = [(key, iter(_targets(*by_name[key])))]
+        done.add(key)
+        while stack:
+            place, targets = stack[-1]
+            ahead = next((target for target in targets if target in by_name and target not in done), None)
+            if ahead is None:
+                stack.pop()
+                yield by_name[place]
+            else:
+                done.add(ahead)
+                stack.append((ahead, iter(_targets(*by_name[ahead]))))
+
+    for key in by_name:
+        if key not in done:
+            yield from visit(key)
+
+
+def _targets(message: Message, body: Body) -> Iterator[tuple[str, str]]:
+    """(type, name) of what a body refers to; a debug object needs the object whose name it has."""
+    if isinstance(message, ObjectType) and message.names:
+        yield message.names, str(body.get("name", ""))
+    for name, value in body.items():
+        item = message.fields.get(name)
+        if item is None:
+            continue
+        for one in value if item.list else [value]:
+            if item.message is not None:
+                yield from _targets(item.message, one)
+            elif isinstance(item.type, Ref) and not item.type.loose:
+                yield item.type.to, ref_name(str(one))
+
+
+# --- as a file
+
+
+def export(session: Session, order: Order) -> Run:
+    """Write the configuration, or a virtual service with what it refers to."""
+    query = {}
+    if "virtualservice" in order.args:
+        kind = session.tree.schema.object("virtualservice")
+        query = {"virtualservice": (yield from session.existing(kind, order.args["virtualservice"]))["name"]}
+    reply = yield from session.ask(Call("GET", "/api/configuration/export", query))
+    path = order.args["file"]
+    yield WriteFile(path, json.dumps(reply.body, indent=2, ensure_ascii=False) + "\n", secret=True)
+    yield Print(f"Completed writing the export configuration to {path}")
+
+
+def import_file(session: Session, order: Order) -> Run:
+    """Take over a configuration from a file."""
+    if session.candidate is not None or session.workspace is not None:
+        raise ValidationError("an import is a commit of its own; save or cancel what is open first")
+    path = order.args["file"]
+    content = yield from session.ask_user(ReadFile(path))
+    try:
+        config = json.loads(content.body)
+    except (ValueError, RecursionError) as error:
+        raise ValidationError(f"{path} is no JSON: {error}") from None
+    dry = session.rehearsal is not None or bool(order.options.get("dry_run"))
+    query = {"dryrun": "1"} if dry else {}
+    if order.options.get("keep_uuid"):
+        query["keep_uuid"] = "1"
+    call = Call("POST", "/api/configuration/import", query, config, comment=order.options.get("comment", ""))
+    reply = yield from session.ask(call)
+    head = "Nothing was imported; it would be:" if dry else "Successfully imported the configuration file"
+    yield from answer(reply.body, "\n".join([head, *_taken(reply.body), *kernel_lines(reply.body)]), order.walk)
+    yield from session.warn(reply)
+
+
+def _taken(body: Mapping[str, Any]) -> Iterator[str]:
+    """Tables of what was taken over and what was not."""
+    counts = {word: body.get(word, {}) for word in ("created", "updated", "unchanged")}
+    types = dict.fromkeys(kind for found in counts.values() for kind in found)
+    rows = [[kind, *(str(found.get(kind, 0)) for found in counts.values())] for kind in types]
+    yield render.box(("Type", "Created", "Updated", "Unchanged"), rows)
+    if left := body.get("left_out"):
+        yield "Left out:"
+        rows = [[one["type"], str(one["count"]), render.wrapped(one["reason"])] for one in left]
+        yield render.box(("Type", "Count", "Reason"), rows)
+    if fields := body.get("fields_left_out"):
+        yield "Fields left out:"
+        rows = [[one["type"], one["field"], str(one["count"]), render.wrapped(one["reason"])] for one in fields]
+        yield render.box(("Type", "Field", "Count", "Reason"), rows)

@@ -1,0 +1,99 @@
+"""Verbs about the controller, the machine it runs on, and where one works."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from avish.errors import ApplyError, UnavailableError, ValidationError
+from avish.shell import render
+from avish.shell.effects import Call, Print, Spawn
+from avish.shell.session import ALL_TENANTS, Order, Run, Session
+from avish.shell.showing import answer
+
+SHELL = "/bin/bash"
+
+
+def switchto_tenant(session: Session, order: Order) -> Run:
+    """Another tenant; only one holds objects so far. In the view of all of them nothing can be changed."""
+    name = order.args["name"]
+    if name != ALL_TENANTS:
+        yield from _exists(session, "tenant", name)
+    if name not in (ALL_TENANTS, "admin"):
+        raise ValidationError(f"tenant {name} cannot be entered yet: all objects are in tenant admin so far")
+    session.tenant = name
+    yield Print(f"Switching to tenant {name}")
+
+
+def switchto_cloud(session: Session, order: Order) -> Run:
+    """Another cloud; objects keep the cloud they name."""
+    name = order.args["cloud"]
+    yield from _exists(session, "cloud", name)
+    yield Print(f"Switching to cloud {name}; objects are made in the cloud that their cloud_ref names")
+
+
+def _exists(session: Session, kind: str, name: str) -> Run:
+    yield from session.existing(session.tree.schema.object(kind), name)
+
+
+def version(session: Session, order: Order) -> Run:
+    """Release of the controller."""
+    reply = yield from session.ask(Call("GET", "/api/cluster/version"))
+    rows = [(session.host, f"{reply.body['Version']}({reply.body['build']}) {reply.body['Tag']}")]
+    yield from answer(reply.body, render.box(("Controller Name", "Version"), rows), order.walk)
+
+
+def cluster(session: Session, order: Order) -> Run:
+    """State of the controllers."""
+    reply = yield from session.ask(Call("GET", "/api/cluster/runtime"))
+    yield from answer(reply.body, render.plain_table(reply.body), order.walk)
+
+
+def attach(session: Session, order: Order) -> Run:
+    """A Linux shell in the namespace of an engine."""
+    name = order.args["serviceengine"]
+    yield from _exists(session, "serviceengine", name)
+    reply = yield from session.ask(Call("GET", "/api/avish/status"))
+    engine = next((one for one in reply.body["engines"] if one["name"] == name), None)
+    if engine is None:
+        raise UnavailableError(f"no engine {name} runs here: it is not in the topology of this controller")
+    space = engine.get("namespace", "")
+    yield from _linux(session, ("ip", "netns", "exec", space, SHELL) if space else (SHELL,))
+
+
+def bash(session: Session, order: Order) -> Run:  # noqa: ARG001  (every verb has an order)
+    """A Linux shell."""
+    yield from _linux(session, (SHELL,))
+
+
+def _linux(session: Session, argv: tuple[str, ...]) -> Run:
+    if os.geteuid() != 0:
+        raise ValidationError("Shell access not allowed for this user", status=403)
+    if not session.interactive:
+        raise ValidationError("a Linux shell needs a terminal")
+    yield Spawn(argv)
+
+
+def copy_file(session: Session, order: Order) -> Run:  # noqa: ARG001
+    """A file of the user's, with the user's rights."""
+    source, destination = (Path(order.args[name]).expanduser() for name in ("source", "destination"))
+    try:
+        if not source.is_file():
+            raise ValidationError(f"{source} is no file", status=404)
+        target = shutil.copy2(source, destination)
+    except OSError as error:
+        raise ApplyError(f"{source} cannot be copied to {destination}: {error.strerror or error}") from None
+    yield Print(f"Copied {source} to {target}")
+
+
+def purge_file(session: Session, order: Order) -> Run:  # noqa: ARG001
+    """A file of the user's goes."""
+    path = Path(order.args["source"]).expanduser()
+    if not path.is_file():
+        raise ValidationError(f"{path} is no file", status=404)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise ApplyError(f"{path} cannot be removed: {error.strerror}") from None
+    yield Print(f"Removed {path}")

@@ -1,0 +1,264 @@
+"""``configure session``, ``commit``, ``compare``, ``rollback`` and what they leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from avish.errors import ConflictError, ValidationError
+from avish.lang.walk import Walk
+from avish.shell import render
+from avish.shell.clock import local
+from avish.shell.difference import difference_text
+from avish.shell.effects import Call, Document, Print, Warn
+from avish.shell.merge import rebase
+from avish.shell.rehearsal import VERBS, kernel_lines, rehearse, tried
+from avish.shell.session import Asked, Order, Run, Session, address, pipes_of
+from avish.shell.showing import answer
+from avish.shell.workspace import Step, Workspace
+
+UNNAMED = "default"
+
+
+def begin(session: Session, order: Order) -> Run:
+    """Open a session, or go on with one that was left."""
+    name = order.args.get("name", UNNAMED)
+    if session.workspace is not None:
+        raise ValidationError(f"session {session.workspace.name} is open; commit, cancel or exit first")
+    session.workspace = session.left.pop(name, None) or Workspace(name)
+    if session.workspace.steps:
+        yield Print(f"session {name} goes on with {len(session.workspace.steps)} changes (show session)")
+
+
+def leave(session: Session, kind: str) -> Run:
+    """``save``, ``exit`` or ``cancel`` where a session is open and no object is."""
+    workspace = _open(session)
+    if kind == "save":
+        yield from _commit(session, workspace, {})
+    elif kind == "exit":
+        session.workspace = None
+        if workspace.steps:
+            session.left[workspace.name] = workspace
+            resume = "" if workspace.name == UNNAMED else f" {workspace.name}"
+            yield Print(f"{len(workspace.steps)} changes wait uncommitted; configure session{resume} goes on with them")
+    elif not workspace.steps or (yield from session.sure(f"Drop {len(workspace.steps)} changes?")):
+        session.workspace = None
+
+
+def show_session(session: Session, order: Order) -> Run:
+    """The changes that wait."""
+    steps = _open(session).steps
+    rows = [(str(n), VERBS[s.method], s.word, s.name) for n, s in enumerate(steps, 1)]
+    body = {
+        "session": _open(session).name,
+        "changes": [{"action": VERBS[s.method], "type": s.type, "name": s.name, "body": s.body} for s in steps],
+    }
+    yield from answer(body, render.box(("#", "Action", "Type", "Name"), rows), order.walk)
+
+
+def commit(session: Session, order: Order) -> Run:
+    """The changes of the session, or the confirmation of a commit that awaits it."""
+    if session.workspace is None:
+        reply = yield from session.ask(Call("GET", "/api/confirm"))
+        pending = reply.body["pending"]
+        if pending is None:
+            raise ValidationError("nothing to commit: no session is open and no commit awaits its confirmation")
+        yield from session.ask(Call("POST", "/api/confirm", comment=order.options.get("comment", "")))
+        yield Print(f"commit {pending['revision']} is confirmed")
+        return
+    _nothing_open(session)
+    yield from _commit(session, session.workspace, order.options)
+
+
+def _commit(session: Session, workspace: Workspace, options: Mapping[str, Any]) -> Run:
+    if not workspace.steps:
+        session.workspace = None
+        yield Print("nothing to commit")
+        return
+    if session.rehearsal is not None:
+        yield from rehearse(session, workspace.steps)
+        session.workspace = None
+        return
+    try:
+        yield from _refresh(session, workspace)
+        reply = yield from session.ask(_writes(workspace.steps, options))
+    except ConflictError as error:
+        workspace.stale = True
+        text = "the session is kept: compare shows it against the new state, commit puts your changes over it"
+        raise ConflictError(f"{error}\n{text}, cancel drops them") from None
+    session.workspace = None
+    yield Print(f"commit {reply.body['revision']} complete: {len(workspace.steps)} objects")
+    yield from session.warn(reply)
+    yield from _awaiting(session, options)
+
+
+def _writes(steps: list[Step], options: Mapping[str, Any]) -> Call:
+    query = {"brief": "1", **_confirm(options)}
+    requests = {"requests": [step.request for step in steps]}
+    return Call("POST", "/api/transaction", query, requests, comment=options.get("comment", ""))
+
+
+def _confirm(options: Mapping[str, Any]) -> dict[str, str]:
+    return {"confirm": str(options["confirm"])} if "confirm" in options else {}
+
+
+def _awaiting(session: Session, options: Mapping[str, Any]) -> Run:
+    """Say until when a commit has to be confirmed."""
+    if "confirm" in options:
+        pending = (yield from session.ask(Call("GET", "/api/confirm"))).body["pending"]
+        if pending is not None:
+            until = local(pending["until"], session.settings.timezone)
+            yield Print(
+                f"commit {pending['revision']} rolls back to {pending['back_to']} at {until} unless commit confirms it"
+            )
+
+
+def check(session: Session, order: Order) -> Run:
+    """Everything but the commit."""
+    _nothing_open(session)
+    workspace = _open(session)
+    reply = yield from _candidate(session, workspace)
+    yield Document(reply.body, order.walk.form, pipes_of(order.walk))
+    yield Print("\n".join([f"{len(workspace.steps)} changes are sound", *kernel_lines(reply.body)]), order.pipes)
+    yield from session.warn(reply)
+
+
+def compare(session: Session, order: Order) -> Run:
+    """Two states of the configuration, or configuration and kernel."""
+    begin_at, end_at = order.args.get("from"), order.args.get("to")
+    if begin_at is None:
+        yield from _compare_open(session, order.walk)
+        return
+    query = {"from": str(begin_at).lower(), "to": str(end_at).lower() if end_at is not None else "running"}
+    if end_at is None and session.workspace is not None and session.workspace.steps:
+        query["to"] = (yield from _candidate(session, session.workspace)).body["token"]
+    elif end_at is None and session.rehearsal is not None and session.rehearsal.token:
+        query["to"] = session.rehearsal.token
+    reply = yield from session.ask(Call("GET", "/api/compare", query))
+    yield from answer(reply.body, difference_text(reply.body), order.walk)
+
+
+def _compare_open(session: Session, walk: Walk) -> Run:
+    """What is being edited against what runs."""
+    if session.candidate is not None:
+        candidate = session.candidate
+        body, stored = candidate.body, candidate.stored
+        if candidate.stale and stored is not None:
+            theirs = yield from session.existing(candidate.type, candidate.name)
+            body = rebase(candidate.type, stored, body, theirs)[0]
+        method, path = (
+            ("POST", f"/api/{candidate.type.name}") if stored is None else ("PUT", address(candidate.type, stored))
+        )
+        step = Step(candidate.type.name, candidate.type.word, candidate.name, method, path, body, stored)
+        before = session.rehearsal or Workspace()
+        reply = yield from tried(Workspace(steps=list(before.steps), token=before.token), [step])
+    elif session.workspace is not None:
+        reply = yield from _candidate(session, session.workspace)
+    elif session.rehearsal is not None and session.rehearsal.token:
+        reply = yield from session.ask(Call("GET", "/api/compare", {"from": "running", "to": session.rehearsal.token}))
+    else:
+        raise ValidationError(
+            "nothing is being edited; compare REVISION, compare REVISION REVISION or compare kernel"
+            " (show commits lists revisions)"
+        )
+    yield from answer(reply.body, difference_text(reply.body), walk)
+
+
+def _candidate(session: Session, workspace: Workspace) -> Asked:
+    """The answer to the whole session tried, on what runs or on the dry run so far."""
+    yield from _refresh(session, workspace)
+    before = session.rehearsal or Workspace()
+    return (yield from tried(Workspace(steps=list(before.steps), token=before.token), workspace.steps))
+
+
+def _refresh(session: Session, workspace: Workspace) -> Run:
+    """Somebody saved objects of this session meanwhile: put its changes over their state."""
+    if not workspace.stale:
+        return
+    for number, step in enumerate(workspace.steps):
+        kind = session.tree.schema.object(step.type)
+        query = {"name": step.name, "include_name": ""}
+        found = (yield from session.ask(Call("GET", f"/api/{step.type}", query))).body.get("results", [])
+        if step.method != "PUT" or not found or step.base is None or step.body is None:
+            continue
+        body, clashes = rebase(kind, step.base, step.body, found[0])
+        for path, theirs, mine in clashes:
+            yield Warn(f"{step.place}: {path} was changed to {theirs!r} meanwhile; your {mine!r} is taken")
+        workspace.steps[number] = Step(step.type, step.word, step.name, "PUT", step.path, body, found[0])
+    workspace.stale = False
+
+
+def rollback(session: Session, order: Order) -> Run:
+    """Back to an earlier state, by a commit of its own."""
+    _nothing_open(session)
+    target = {"back": order.args["back"]} if "back" in order.args else {"to": order.args["id"]}
+    if session.workspace is not None:
+        raise ValidationError("a session is open; commit, cancel or exit first")
+    dry = Call("POST", "/api/rollback", {"dryrun": "1"}, target)
+    if session.interactive or session.rehearsal is not None:
+        plan = yield from session.ask(dry)
+        yield Print(difference_text(plan.body), page=True)
+        if session.rehearsal is not None or not (yield from session.sure("Roll back?")):
+            return
+    reply = yield from session.ask(
+        Call("POST", "/api/rollback", _confirm(order.options), target, comment=order.options.get("comment", ""))
+    )
+    yield Print(f"commit {reply.body['revision']} complete: the configuration is that of {_named(target)}")
+    yield from session.warn(reply)
+    yield from _awaiting(session, order.options)
+
+
+def _named(target: Mapping[str, int]) -> str:
+    return f"commit {target['to']}" if "to" in target else f"{target['back']} commits ago"
+
+
+def show_commits(session: Session, order: Order) -> Run:
+    """Who, when, from where, why."""
+    reply = yield from session.ask(Call("GET", "/api/commits", {"page_size": str(order.options.get("last", 50))}))
+    rows = [_commit_row(one, session.settings.timezone) for one in reply.body["results"]]
+    header = ("Commit", "Time", "User", "From", "Objects", "Comment", "State", "Back")
+    yield from answer(reply.body, render.box(header, rows), order.walk)
+
+
+def _commit_row(one: Mapping[str, Any], zone: str) -> list[str]:
+    values = [
+        one["id"],
+        local(one["time"], zone),
+        *(one[key] for key in ("user", "source", "objects", "comment", "state", "back")),
+    ]
+    return [render.wrapped(str(value)) for value in values]
+
+
+def show_commit(session: Session, order: Order) -> Run:
+    """One commit with its changes."""
+    reply = yield from session.ask(Call("GET", f"/api/commits/{order.args['id']}"))
+    body = reply.body
+    about = {**{key: body[key] for key in ("id", "time", "user", "source", "comment", "state")}}
+    about["time"] = local(about["time"], session.settings.timezone)
+    text = f"{render.plain_table(about)}\n{difference_text({'objects': body['changes']})}"
+    yield from answer(body, text, order.walk)
+
+
+def show_notices(session: Session, order: Order) -> Run:
+    """What every session was told."""
+    reply = yield from session.ask(Call("GET", "/api/notices", {"recent": "1"}))
+    zone = session.settings.timezone
+    lines = [f"{local(one['time'], zone)} {one['text']}" for one in reply.body]
+    yield from answer(reply.body, "\n".join(_or(lines, "no notices")), order.walk)
+
+
+def _or(lines: list[str], empty: str) -> Iterator[str]:
+    yield from lines or [empty]
+
+
+def _open(session: Session) -> Workspace:
+    if session.workspace is None:
+        raise ValidationError("no session is open (configure session)")
+    return session.workspace
+
+
+def _nothing_open(session: Session) -> None:
+    if session.candidate is not None:
+        raise ValidationError(
+            f"{session.candidate.type.word} {session.candidate.name} is open; save or cancel it first"
+        )
