@@ -33,7 +33,7 @@ def distribution_against_routing(checked: Checked) -> Iterator[Issue]:
         name = group["name"]
         yield checked.error(
             "routing_service.enable_routing",
-            f"does not go with distribute_load_active_standby of serviceenginegroup {name}; set no enable_routing here, "
+            f"does not go with distribute_load_active_standby of serviceenginegroup {name}; set no enable_routing, "
             f"or no distribute_load_active_standby there (configure serviceenginegroup {name})",
         )
 

@@ -1,6 +1,7 @@
 """script mode: an object as YAML, in the shape the REST API has; JSON, being YAML, is taken as well.
 
-The grammar decides what a plain word is, not YAML: ``description: yes`` is a text, a MAC address is no number in base 60.
+The grammar decides what a plain word is, not YAML: ``description: yes`` is a text, a MAC address is
+no number in base 60.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class _Reader:
         except UnicodeError:
             raise ParseError("this is no YAML: it holds characters that are no Unicode text") from None
 
-    def _error(self, text: str, mark: yaml.Mark | None) -> ParseError:
+    def _error(self, text: str, mark: Any) -> ParseError:
         if mark is None:
             return ParseError(text)
         lines = self.text.split("\n")

@@ -174,7 +174,7 @@ def _nearest(word: str, candidates: Sequence[str]) -> str:
     return next(iter(begun or difflib.get_close_matches(word, candidates, n=1)), "")
 
 
-def _unknown(walk: Walk, tree: Tree, token: Token) -> str:
+def _unknown(walk: Walk, tree: Tree, token: Token) -> str:  # noqa: PLR0911  (one answer per kind of mistake)
     if token.quoted:
         return f"no text is expected here: {shown(token.text)}"
     for message in reversed(walk.frames):

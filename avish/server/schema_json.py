@@ -9,8 +9,9 @@ from avish.schema.model import Field, Message, ObjectType, Schema
 
 
 def schema_document(schema: Schema) -> dict[str, Any]:
-    """{"objects": {name: {"verb", "word", "class", "singleton", "scope", "help", "fields"}}, "commands": [{"path", "help"}],
-    "outside": {noun: reason}}.
+    """{"objects": {name: about}, "commands": [{"path", "help"}], "outside": {noun: reason}}.
+
+    About an object: verb, word, class, singleton, scope, help, fields.
     """
     objects = {kind.name: _object(kind) for kind in schema.objects()}
     generated = [command for kind in schema.objects() for command in kind.commands]

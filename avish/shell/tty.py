@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
-from prompt_toolkit import PromptSession
+from prompt_toolkit import PromptSession, prompt
 from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
@@ -55,6 +57,34 @@ class Terminal:
         self.names = Names(client)
         self.prompt: PromptSession[str] = PromptSession(key_bindings=self._keys(), complete_while_typing=False)
         self.driver = Driver(session, client, self, Streams(client, self.event), as_json=False)
+
+    def page(self, text: str) -> None:
+        """A long answer."""
+        self.out(text)
+
+    def ask(self, text: str, *, hidden: bool) -> str:
+        """What the user types."""
+        return prompt(text, is_password=hidden)
+
+    def confirm(self, text: str) -> bool:
+        """Whether the user wants it."""
+        return prompt(f"{text} [y/N] ").strip().lower() in {"y", "yes"}
+
+    def frame(self, text: str, title: str) -> None:
+        """One of the pictures of a watch."""
+        self.out(f"{title}\n{text}")
+
+    def pause(self, seconds: float) -> bool:
+        """Wait; False when the user has had enough."""
+        try:
+            threading.Event().wait(seconds)
+        except KeyboardInterrupt:
+            return False
+        return True
+
+    def spawn(self, argv: tuple[str, ...]) -> int:
+        """Run a program on the terminal."""
+        return subprocess.run(argv, check=False).returncode
 
     def out(self, text: str) -> None:
         """An answer."""

@@ -118,13 +118,17 @@ def rest(kind, body):
     return Renderer().body(CONFIG, kind, {**body, "_last_modified": "1"}, "https://ctlr1")
 
 
+def _block(feed, end):
+    return "\n".join(iter(lambda: _next(feed, end), None))
+
+
 def type_lines(lines, before=None):
     """The body that the lines make when typed; ``before``: the object there is already."""
     feed = iter(lines)
     candidate, saved = None, None
     for line in feed:
         announced = wanted(line)
-        block = "\n".join(iter(lambda: _next(feed, announced.end), None)) if announced else None
+        block = _block(feed, announced.end) if announced else None
         walk = parse(TREE, candidate.modes if candidate else [], line, block=block)
         assert saved is None, f"the object was saved before {line!r}"
         for op in walk.ops:

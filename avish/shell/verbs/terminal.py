@@ -16,7 +16,7 @@ from avish.shell.showing import answer
 def _sets(name: str, value: Any) -> Callable[[Session, Order], Run]:
     """A verb that gives a setting a value."""
 
-    def verb(session: Session, order: Order) -> Run:
+    def verb(session: Session, order: Order) -> Run:  # noqa: ARG001  (every verb has an order)
         setattr(session.settings, name, value)
         yield from ()
 
