@@ -217,7 +217,8 @@ def _floating_issues(checked: Checked, path: str, item: Body, group: list[Engine
     elif checked.interface_of(address):
         yield checked.error(
             path,
-            f"{address} belongs to interface {checked.interface_of(address)}; use a free address of that network",
+            f"{address} is the address of interface {checked.interface_of(address)}; "
+            "use a free address of that network",
         )
     elif checked.config.vsvips_with(address):
         yield checked.error(path, f"{address} is a VIP (vsvip {_vsvip_name(checked, address)}); use another one")

@@ -1,7 +1,7 @@
 """An object as the lines that make it, typed at the prompt.
 
 Multi-line texts: a line whose last word is ``--`` takes the lines behind it as the value of its last field, up to a
-line END; where the text has such a line itself, another word behind ``--`` names the last line (``description -- END2``).
+line END; where the text has such a line itself, another word behind ``--`` names the last line (``-- END2``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def lines(object_type: ObjectType, body: Body, *, full: bool = False) -> list[st
 
     Typed over the same object they change nothing. References are names, secrets their placeholder, which only an
     object that has the secret takes. ``full``: fields at their default as well: for objects of a fresh controller,
-    whose values need not be the defaults of the grammar. Known limit: a list that holds the same scalar twice loses one.
+    whose values need not be the defaults of the grammar. Known limit: a list that holds a scalar twice loses one.
     """
     named = () if object_type.singleton else ("name",)
     return [command(object_type, body), *_message(object_type, body, full=full, without=named), "save"]

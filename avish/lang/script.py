@@ -10,15 +10,12 @@ import difflib
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from avish.errors import Issue, ParseError, ValidationError
 from avish.lang.blocks import END
 from avish.schema.model import Field, Message, ObjectType
 from avish.schema.types import shown
-
-if TYPE_CHECKING:
-    import yaml
 
 Body = dict[str, Any]
 SIZE = 5_000_000
