@@ -89,10 +89,11 @@ class Value(Arrow):
 
 @dataclass(slots=True, eq=False)
 class Step(Arrow):
-    """A word that may come next. ``hidden``: taken but not offered."""
+    """A word that may come next. ``hidden``: taken but not offered. ``vain``: whatever follows, it is refused."""
 
     op: Op | None = None
     hidden: bool = False
+    vain: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -210,12 +211,11 @@ class Tree:
         value = Value("One of them, by name", Node(end=()), types.Name(), ("show", name), names=self._lender(name))
         return Node(value=value, end=(("list", name),))
 
-    @staticmethod
-    def _graft(node: Node, command: Command) -> None:
+    def _graft(self, node: Node, command: Command) -> None:
         """Put a command's path into the tree."""
-        for word in command.path:
+        for number, word in enumerate(command.path, 1):
             if not word.startswith("<"):
-                node = node.words.setdefault(word, Step(command.help, Node(needs="the rest of the command"))).node
+                node = self._word(node, word, " ".join(command.path[:number]), command)
                 continue
             item = command.args[word[1:-1]]
             if node.value is None:
@@ -233,6 +233,15 @@ class Tree:
             node.words["filter"] = Step(
                 "Only what these words and values say", Node(behind.words, needs="a filter word")
             )
+
+    def _word(self, node: Node, word: str, path: str, command: Command) -> Node:
+        """Where ``word`` leads from ``node``; of several commands behind it none lends it its help."""
+        step = node.words.get(word)
+        if step is None:
+            text = self.schema.words.get(path, command.help)
+            step = node.words[word] = Step(text, Node(needs="the rest of the command"), vain=True)
+        step.vain = step.vain and bool(command.refused)
+        return step.node
 
     # --- inside a mode
 

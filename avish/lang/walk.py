@@ -291,6 +291,8 @@ def _said(value: Value, reason: str) -> str:
 
 def _climb(walk: Walk, tree: Tree, word: str) -> None:
     """A field of an outer message: the inner ones are saved first."""
+    if _is_vain(walk.node):
+        return
     node = walk.node.fall or walk.node
     depth = _outer(walk, tree, word, negated=node.negates) if node.fields or node.negates else 0
     if not depth:
@@ -300,6 +302,12 @@ def _climb(walk: Walk, tree: Tree, word: str) -> None:
     del walk.frames[depth:]
     walk.entered = min(walk.entered, depth)
     _take(walk, _words(tree, walk.frames[-1], negated=node.negates)[word])
+
+
+def _is_vain(node: Node) -> bool:
+    """Whether the command is complete and refused anyway: what else stands on the line does not matter then."""
+    op = node.end[-1] if node.end else ("",)
+    return op[0] == "run" and bool(op[1].refused)
 
 
 def _outer(walk: Walk, tree: Tree, word: str, *, negated: bool) -> int:
@@ -331,12 +339,18 @@ def _finish(walk: Walk, tree: Tree) -> Walk:
 
 def _unique(node: Node, prefix: str) -> str:
     """The one word that ``prefix`` abbreviates, or ""."""
-    found = [word for word in offered(node) if word.startswith(prefix)]
+    found = _abbreviated(node, prefix)
     return found[0] if len(found) == 1 else ""
 
 
+def _abbreviated(node: Node, prefix: str) -> list[str]:
+    """The words that begin with ``prefix``; those that lead nowhere only when there is no other."""
+    found = [(word, step.vain) for word, step in offered(node).items() if word.startswith(prefix)]
+    return [word for word, vain in found if not vain] or [word for word, _ in found]
+
+
 def _not_ambiguous(node: Node, prefix: str) -> None:
-    found = [word for word in offered(node) if word.startswith(prefix)]
+    found = _abbreviated(node, prefix)
     if len(found) > 1:
         raise _Unfit(f"{shown(prefix)} is ambiguous: {', '.join(found)}")
 
@@ -360,7 +374,7 @@ def _choices(node: Node) -> tuple[str, ...]:
 
 def expectations(node: Node) -> tuple[str, ...]:
     """What may come next, for an error text: words, and what a value looks like."""
-    listed = [*_choices(node), *offered(node)]
+    listed = [*_choices(node), *(word for word, step in offered(node).items() if not step.vain)]
     if node.value is not None and not _choices(node):
         listed.insert(0, node.value.type.describe())
     return tuple(listed)

@@ -25,6 +25,7 @@ from avish.shell.tty import listing
 TRANSCRIPTS = Path(__file__).parents[2] / "fixtures" / "transcripts"
 PROMPT = re.compile(r"^\[\w+:[\w-]+\]: [\w:]*> ?(.*)$")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+MORE = re.compile(r"\(\d+ more\)$", re.MULTILINE)
 MOMENT = re.compile(r'("_last_modified": ")\d{16}"')
 
 
@@ -39,6 +40,18 @@ class Screen:
 
     def err(self, text):
         self.lines.append(text)
+
+    page = out
+
+    def confirm(self, text):
+        self.lines.append(f"{text} [y/N] y")
+        return True
+
+    def frame(self, text, title):
+        self.lines.append(f"{title}\n{text}" if title else text)
+
+    def pause(self, seconds):
+        return False
 
     def start(self, stream):
         self.lines.append(f"(from here on the capture on {stream.title} shows its packets)")
@@ -73,10 +86,10 @@ class Terminal:
 
 
 def settled(text):
-    """``text`` with uuids numbered in the order of their appearance and times standing still."""
+    """``text`` with uuids numbered in the order of their appearance, times standing still, and nobody counting words."""
     seen = {}
     text = UUID.sub(lambda found: seen.setdefault(found.group(), f"00000000-0000-4000-8000-{len(seen) + 1:012d}"), text)
-    return MOMENT.sub(r'\g<1>1700000000000000"', text)
+    return MOMENT.sub(r'\g<1>1700000000000000"', MORE.sub("(N more)", text))
 
 
 def replayed(text, lab):

@@ -18,8 +18,7 @@ def texts(before, *lines):
 @pytest.mark.parametrize(
     ("before", "lines", "expected"),
     [
-        ("", (), ["cancel", "configure", "debug", "delete", "do", "exit", "save", "show", "where"]),
-        ("c", (), ["cancel", "configure"]),
+        ("co", (), ["commit", "compare", "configure", "convert", "copy"]),
         ("configure po", (), ["pool"]),
         ("configure pool ", (), ["NAME", "p1", '"p 2"']),
         ("configure pool p", (), ["p1", '"p 2"']),
@@ -34,7 +33,6 @@ def texts(before, *lines):
         ("show pool p1 server ", (), ["summary"]),
         ("show pool p1 summary ", (), ["<cr>"]),
         ("show serviceengine se1 nat", (), ["natpolicystat", "natpolicystats", "nat-flows"]),
-        ("do ", (), ["show"]),
         ("do show po", POOL, ["pool"]),
         ("default_s", POOL, ["default_server_port"]),
         ("default_server_port ", POOL, ["<1-65535>"]),
@@ -63,6 +61,19 @@ def texts(before, *lines):
 )
 def test_offered(before, lines, expected):
     assert texts(before, *lines) == expected
+
+
+def test_at_the_top_all_verbs_are_offered():
+    offered = texts("")
+    assert offered == sorted(offered)
+    assert set(offered) == set(TREE.root.words)
+    assert {"attach", "configure", "debug", "exit", "history", "show", "switchto", "terminal", "watch"} < set(offered)
+
+
+def test_do_takes_what_opens_no_mode():
+    assert set(texts("do ", *POOL)) == set(TREE.root.words) - {
+        "cancel", "configure", "debug", "do", "exit", "save", "where"
+    }  # fmt: skip
 
 
 def test_inside_a_mode_verbs_and_fields_are_offered():

@@ -35,7 +35,7 @@ def flow(**fields):
 
 def test_the_grammar_asks_for_what_there_is():
     lint(schema())
-    assert {command.run for command in schema().commands} == set(RUN)
+    assert {command.run for command in schema().commands if command.run} == set(RUN)
 
 
 def test_vshash_has_a_row_per_port_and_interface_of_the_active_engine(ftp_rig):

@@ -245,7 +245,7 @@ BAD = {
     ),
     "a command without help": (
         {"commands_c": "- {path: show x, run: y}"},
-        "commands/c.yaml: [0]: path, help and run are needed",
+        "commands/c.yaml: [0]: path, help and one of run, does, refused are needed",
     ),
     "unknown attribute of a command": (
         {"commands_c": "- {path: show x, help: x, run: y, rum: z}"},
@@ -253,15 +253,19 @@ BAD = {
     ),
     "unknown argument of a command": (
         {"commands_c": "- {path: show x <se>, help: x, run: y}"},
-        "commands/c.yaml: [0].path: 'show x <se>': an argument is written with an object's own word",
+        "commands/c.yaml: [0].path: 'show x <se>': an argument is described under args, or stands behind its",
     ),
     "a command twice": (
         {"commands_c": "- &a {path: show x, help: x, run: y}\n- *a"},
         "commands/c.yaml: [1].path: 'show x' stands here twice",
     ),
-    "a command that is no show": (
-        {"commands_c": "- {path: clear x, help: x, run: y}"},
-        "commands/c.yaml: [0].path: 'clear x': commands begin with show",
+    "a command that does two things": (
+        {"commands_c": "- {path: clear x, help: x, run: y, does: z}"},
+        "commands/c.yaml: [0]: path, help and one of run, does, refused are needed",
+    ),
+    "a command without a verb": (
+        {"commands_c": "- {path: <pool> x, help: x, run: y}"},
+        "commands/c.yaml: [0].path: '<pool> x': a command begins with a verb",
     ),
     "an object's own list as a command": (
         {"commands_c": "- {path: show pool, help: x, run: y}"},
@@ -273,7 +277,7 @@ BAD = {
     ),
     "an argument away from its word": (
         {"commands_c": "- {path: show x <pool>, help: x, run: y}"},
-        "commands/c.yaml: [0].path: 'show x <pool>': an argument is written",
+        "commands/c.yaml: [0].path: 'show x <pool>': an argument is described under args, or stands behind its",
     ),
     "a field with a word of the shell": (
         {"objects_pool": POOL + "  where: {type: ip, help: x}\n"},

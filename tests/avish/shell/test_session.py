@@ -302,8 +302,8 @@ def test_lines_that_mean_nothing(line):
 
 def test_abbreviations_on_a_terminal():
     shell = Shell(interactive=True, quiet=True)
-    assert shell.type("conf pool p", "ena", "sav") == []
-    assert shell.world.writes[0].body == {"name": "p", "enabled": True}
+    assert shell.type("conf pool p", "desc x", "sav") == []
+    assert shell.world.writes[0].body == {"name": "p", "description": "x"}
 
 
 class TestDryRun:
