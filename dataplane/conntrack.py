@@ -14,7 +14,9 @@ _SUBSYSTEM, _GET = 1, 1
 _ORIGINAL, _REPLY, _STATUS, _PROTOCOL_INFO, _TIMEOUT, _MARK = 1, 2, 3, 4, 7, 8
 _COUNTERS_ORIGINAL, _COUNTERS_REPLY, _TIMESTAMP, _MARK_MASK = 9, 10, 20, 21
 _ASSURED = 0x4
-_TCP, _UDP, _ICMP = 6, 17, 1
+_TCP, _UDP, _ICMP, _ICMP6 = 6, 17, 1, 58
+_ICMP_TIMEOUTS = {_ICMP: "icmp_timeout", _ICMP6: "icmpv6_timeout"}
+_EVERY_VERSION = socket.AF_UNSPEC
 _TCP_STATES = (
     "NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE",
     "SYN_SENT2",
@@ -26,7 +28,7 @@ _HEADER_SIZE = 4
 
 def flows(mark: int, mask: int) -> Iterator[Row]:
     """The connections whose mark & mask == mark, as ``dataplane.driver.Driver.flows`` describes them."""
-    body = netlink.netfilter_header(socket.AF_INET) + netlink.big32(_MARK, mark) + netlink.big32(_MARK_MASK, mask)
+    body = netlink.netfilter_header(_EVERY_VERSION) + netlink.big32(_MARK, mark) + netlink.big32(_MARK_MASK, mask)
     timeouts = Timeouts()
     now = time.time()
     with netlink.Netlink() as kernel:
@@ -46,7 +48,7 @@ class Timeouts:
             return self._setting(f"tcp_timeout_{state.lower()}")
         if protocol == _UDP:
             return self._setting("udp_timeout_stream" if status & _ASSURED else "udp_timeout")
-        return self._setting("icmp_timeout" if protocol == _ICMP else "generic_timeout")
+        return self._setting(_ICMP_TIMEOUTS.get(protocol, "generic_timeout"))
 
     def _setting(self, name: str) -> int | None:
         if name not in self._known:
@@ -96,11 +98,18 @@ def _tuple(data: bytes) -> tuple[int, str, int, str, int]:
     addresses, transport = netlink.parse(parts[1]), netlink.parse(parts[2])
     return (
         transport[1][0],
-        socket.inet_ntoa(addresses[1]),
+        _address(addresses, 1),
         int.from_bytes(transport.get(2, b""), "big"),
-        socket.inet_ntoa(addresses[2]),
+        _address(addresses, 2),
         int.from_bytes(transport.get(3, b""), "big"),
     )
+
+
+def _address(parts: dict[int, bytes], place: int) -> str:
+    """IPv6 addresses have types of their own, two above those of IPv4."""
+    if place in parts:
+        return socket.inet_ntoa(parts[place])
+    return socket.inet_ntop(socket.AF_INET6, parts[place + 2])
 
 
 def _number(data: bytes | None) -> int:

@@ -6,10 +6,12 @@ import errno
 import socket
 from collections.abc import Iterator
 
-from dataplane import netlink
+from dataplane import intervals, netlink
 from dataplane.model import Row
 from dataplane.nft import TABLE
-from dataplane.ruleset import PROTOCOLS, SERVICE_CHAIN
+from dataplane.ruleset import LISTENER_MAPS
+from dataplane.ruleset_service import SERVICE_CHAIN
+from dataplane.rulewords import PROTOCOLS
 
 _SUBSYSTEM, _GET_ELEMENTS, _GET_OBJECTS = 10, 13, 19
 _HEADER_SIZE = 4
@@ -18,22 +20,30 @@ _COUNTER = 1
 _DUMP_TRIES = 5
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _ELEMENT_KEY, _ELEMENT_DATA, _ELEMENT_KEY_END = 1, 2, 10
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_ADDRESS_SIZE: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 16}
 _NAMES = {number: name for name, number in PROTOCOLS.items()}
 
 
 def counters() -> dict[str, tuple[int, int]]:
-    """Name -> packets, bytes; empty when there is no table."""
-    body = (
-        netlink.netfilter_header(socket.AF_INET)
-        + netlink.text(_OBJECT_TABLE, TABLE)
-        + netlink.big32(_OBJECT_TYPE, _COUNTER)
-    )
-    return dict(_counter(parts) for parts in _dump(_GET_OBJECTS, body))
+    """Name -> packets, bytes, of both IP versions together; empty when there is no table."""
+    found: dict[str, tuple[int, int]] = {}
+    for family in _FAMILIES:
+        body = (
+            netlink.netfilter_header(family)
+            + netlink.text(_OBJECT_TABLE, TABLE)
+            + netlink.big32(_OBJECT_TYPE, _COUNTER)
+        )
+        for parts in _dump(_GET_OBJECTS, body):
+            name, (packets, size) = _counter(parts)
+            before = found.get(name, (0, 0))
+            found[name] = (before[0] + packets, before[1] + size)
+    return found
 
 
 def listeners() -> list[Row]:
     """What the service tables hold, as ``dataplane.driver.Driver.listeners`` describes it."""
-    return [row for name in ("services", "service_ranges") for row in _listeners(name)]
+    return [row for family in _FAMILIES for name in LISTENER_MAPS for row in _listeners(family, name)]
 
 
 def _dump(kind: int, body: bytes) -> list[dict[int, bytes]]:
@@ -60,25 +70,30 @@ def _text(data: bytes) -> str:
     return data.rstrip(b"\0").decode()
 
 
-def _listeners(name: str) -> Iterator[Row]:
-    body = netlink.netfilter_header(socket.AF_INET) + netlink.text(_LIST_TABLE, TABLE) + netlink.text(_LIST_SET, name)
+def _listeners(family: int, name: str) -> Iterator[Row]:
+    body = netlink.netfilter_header(family) + netlink.text(_LIST_TABLE, TABLE) + netlink.text(_LIST_SET, name)
     for parts in _dump(_GET_ELEMENTS, body):
         for _, element in netlink.each(parts.get(_LIST_ELEMENTS, b"")):
-            yield _listener(netlink.parse(element))
+            yield _listener(netlink.parse(element), family)
 
 
-def _listener(element: dict[int, bytes]) -> Row:
+def _listener(element: dict[int, bytes], family: int) -> Row:
     """The key is address, protocol and port, each padded to four bytes; data is the verdict with its chain."""
+    size = _ADDRESS_SIZE[family]
     key = _value(element[_ELEMENT_KEY])
     end = _value(element.get(_ELEMENT_KEY_END, element[_ELEMENT_KEY]))
     chain = _text(netlink.parse(netlink.parse(element[_ELEMENT_DATA])[2])[2])
     return {
-        "ip": socket.inet_ntoa(key[:4]),
-        "protocol": _NAMES.get(key[4], str(key[4])),
-        "first": int.from_bytes(key[8:10], "big"),
-        "last": int.from_bytes(end[8:10], "big"),
+        "ip": intervals.text((_number(key[:size]), _number(end[:size])), version=4 if size == 4 else 6),
+        "protocol": _NAMES.get(key[size], str(key[size])),
+        "first": _number(key[size + 4 : size + 6]),
+        "last": _number(end[size + 4 : size + 6]),
         "service": int(chain.removeprefix(SERVICE_CHAIN)),
     }
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "big")
 
 
 def _value(data: bytes) -> bytes:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Interface
+from ipaddress import ip_interface
 from queue import Queue
 
 from dataplane.diff import Plan, Step, applied, diff
 from dataplane.driver import Capture
 from dataplane.errors import RefusedError, UnreachableError
-from dataplane.model import CaptureSpec, Interface, Packet, Row, SeState, nat_counters, service_counter
+from dataplane.model import CaptureSpec, Interface, Packet, Row, SeState, nat_counters, service_counter, version
 from dataplane.refusals import Surroundings, refusals
 from dataplane.ruleset import listener_conflicts, render
+from dataplane.rulewords import BOTH
 
 
 @dataclass
@@ -118,7 +119,7 @@ class FakeDriver:
         ways = (
             link.name
             for link in self.own_interfaces
-            if any(IPv4Interface(gateway).ip in IPv4Interface(own).network for own in link.addresses)
+            if any(ip_interface(gateway).ip in ip_interface(own).network for own in link.addresses)
         )
         return interface or next(ways, "")
 
@@ -129,7 +130,7 @@ class FakeDriver:
     def addresses(self) -> list[Row]:
         self._asked("addresses")
         return [_address_row(own, link.name, own=False) for link in self.own_interfaces for own in link.addresses] + [
-            _address_row(f"{address.ip}/32", address.interface or "lo", own=True)
+            _address_row(_alone(address.ip), address.interface or "lo", own=True)
             for address in self.kernel.addresses.values()
         ]
 
@@ -151,11 +152,11 @@ class FakeDriver:
             raise self.failures[operation]
 
     def _extra(self, interface: str) -> tuple[str, ...]:
-        return tuple(f"{one.ip}/32" for one in self.kernel.addresses.values() if one.interface == interface)
+        return tuple(_alone(one.ip) for one in self.kernel.addresses.values() if one.interface == interface)
 
     def _connected(self) -> dict[str, tuple[str, str]]:
         """Network -> interface, address."""
-        pairs = [(link.name, IPv4Interface(own)) for link in self.own_interfaces for own in link.addresses]
+        pairs = [(link.name, ip_interface(own)) for link in self.own_interfaces for own in link.addresses]
         return {str(own.network): (name, str(own.ip)) for name, own in pairs}
 
 
@@ -193,7 +194,8 @@ def _refuse_bad_table(state: SeState) -> None:
     if conflicts:
         raise RefusedError("; ".join(conflicts))
     try:
-        render(state)
+        for words in BOTH:
+            render(state, words)
     except ValueError as error:
         raise RefusedError(str(error)) from error
 
@@ -214,6 +216,10 @@ def _route_row(prefix: str, gateway: str | None, interface: str, source: str | N
         "protocol": protocol,
         "metric": 0,
     }
+
+
+def _alone(ip: str) -> str:
+    return f"{ip}/{32 if version(ip) == 4 else 128}"
 
 
 def _address_row(address: str, interface: str, *, own: bool) -> Row:

@@ -1,24 +1,25 @@
-"""Sets of IPv4 addresses as merged intervals, written the way nft lists them. Pure."""
+"""Sets of addresses of one IP version as merged intervals, written the way nft lists them. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, summarize_address_range
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summarize_address_range
 
 Interval = tuple[int, int]
 """First and last address, inclusive."""
 
 EVERYTHING: Interval = (0, 2**32 - 1)
+EVERYTHING_6: Interval = (0, 2**128 - 1)
 
 
 def interval(element: str) -> Interval:
     """The addresses of "a", "p/len" or "a-b". Raises ValueError."""
     if "-" in element:
-        first, last = (int(IPv4Address(end.strip())) for end in element.split("-", 1))
+        first, last = (int(ip_address(end.strip())) for end in element.split("-", 1))
         if first > last:
             raise ValueError(f"{element}: the range ends before it begins")
         return first, last
-    network = IPv4Network(element, strict=False)
+    network = ip_network(element, strict=False)
     return int(network.network_address), int(network.broadcast_address)
 
 
@@ -33,9 +34,10 @@ def merged(elements: Iterable[str]) -> list[Interval]:
     return result
 
 
-def text(addresses: Interval) -> str:
+def text(addresses: Interval, *, version: int = 4) -> str:
     """An interval as an address, a prefix where it is one, else a range."""
-    first, last = (IPv4Address(end) for end in addresses)
+    kind: type[IPv4Address | IPv6Address] = IPv4Address if version == 4 else IPv6Address
+    first, last = kind(addresses[0]), kind(addresses[1])
     if first == last:
         return str(first)
     networks = list(summarize_address_range(first, last))

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -16,7 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from dataplane.diff import Step
 from dataplane.errors import RefusedError
-from dataplane.model import Address, Interface, Route, Row
+from dataplane.model import Address, Interface, Route, Row, version
 
 _LOG = logging.getLogger(__name__)
 ERRORS = (NetlinkError, OSError)
@@ -24,7 +24,10 @@ ERRORS = (NetlinkError, OSError)
 
 OWN = 201
 LOOPBACK = "lo"
+_SCOPE_LINK = 253
 _SCOPE_HOST = 254  # answers, but is never chosen as a source address
+_NO_DETECTION = 0x02  # IFA_F_NODAD
+_FOR_EVER = 0xFFFFFFFF
 _MAIN_TABLE = 254
 _UNICAST = 1
 _ROUTE_PROTOCOLS = {2: "kernel", 3: "boot", 4: "static", OWN: "avish"}
@@ -36,6 +39,9 @@ _UP = 0x1
 _ALREADY_GONE = (errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENODEV)
 _BROADCAST = b"\xff" * 6
 _ETHERTYPE_ARP = 0x0806
+_ETHERTYPE_IPV6 = 0x86DD
+_ICMP6 = 58
+_ROUTER_AND_OVERRIDE = b"\xa0\0\0\0"
 _ARP_REQUEST, _ARP_REPLY = 1, 2
 
 
@@ -62,7 +68,12 @@ def _perform_address(kernel: Any, step: Step) -> None:
 
 
 def _add_address(kernel: Any, address: Address) -> None:
-    kernel.addr("add", index=_index(address.interface), address=address.ip, prefixlen=32, scope=_SCOPE_HOST, proto=OWN)
+    """Neither kind is ever chosen as a source address; an IPv6 address answers at once, without looking for another."""
+    found = {"index": _index(address.interface), "address": address.ip, "proto": OWN}
+    if version(address.ip) == 4:
+        kernel.addr("add", prefixlen=32, scope=_SCOPE_HOST, **found)
+    else:
+        kernel.addr("add", prefixlen=128, preferred=0, valid=_FOR_EVER, flags=_NO_DETECTION, **found)
 
 
 def _leave_or_return(kernel: Any, old: Address, new: Address) -> None:
@@ -76,7 +87,8 @@ def _leave_or_return(kernel: Any, old: Address, new: Address) -> None:
 
 def _remove_address(kernel: Any, address: Address) -> None:
     try:
-        kernel.addr("del", index=_index(address.interface), address=address.ip, prefixlen=32)
+        length = 32 if version(address.ip) == 4 else 128
+        kernel.addr("del", index=_index(address.interface), address=address.ip, prefixlen=length)
     except ERRORS as error:
         if _number(error) not in _ALREADY_GONE:
             raise
@@ -139,15 +151,22 @@ def _announce(kernel: Any, address: Address) -> None:
 
 
 def announce(kernel: Any, interface: str, ip: str) -> None:
-    """Tell the neighbours that ``ip`` is here (gratuitous ARP, request and reply), unless the link is down."""
+    """Tell the neighbours that ``ip`` is here, unless the link is down.
+
+    By gratuitous ARP (request and reply) or an unsolicited neighbour advertisement.
+    """
     link = kernel.get_links(ifname=interface)[0]
     mac = bytes.fromhex((link.get_attr("IFLA_ADDRESS") or "").replace(":", ""))
     if len(mac) != 6 or not link["flags"] & _UP:
         return
+    if version(ip) == 4:
+        frames = [gratuitous_arp(mac, ip, operation) for operation in (_ARP_REQUEST, _ARP_REPLY)]
+    else:
+        frames = [neighbour_advertisement(mac, ip)]
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as packets:
-        packets.bind((interface, _ETHERTYPE_ARP))
-        for operation in (_ARP_REQUEST, _ARP_REPLY):
-            packets.send(gratuitous_arp(mac, ip, operation))
+        packets.bind((interface, 0))
+        for frame in frames:
+            packets.send(frame)
 
 
 def gratuitous_arp(mac: bytes, ip: str, operation: int) -> bytes:
@@ -158,11 +177,29 @@ def gratuitous_arp(mac: bytes, ip: str, operation: int) -> bytes:
     return header + kinds + mac + address + _BROADCAST + address
 
 
+def neighbour_advertisement(mac: bytes, ip: str) -> bytes:
+    """The Ethernet frame in which ``ip`` tells all nodes of the link that it is here now (RFC 4861, 4.4)."""
+    source, everybody = IPv6Address(ip).packed, IPv6Address("ff02::1").packed
+    body = bytes([136, 0, 0, 0]) + _ROUTER_AND_OVERRIDE + source + b"\x02\x01" + mac
+    pseudo = source + everybody + len(body).to_bytes(4, "big") + b"\0\0\0" + bytes([_ICMP6])
+    body = body[:2] + _checksum(pseudo + body) + body[4:]
+    header = b"\x60\0\0\0" + len(body).to_bytes(2, "big") + bytes([_ICMP6, 255]) + source + everybody
+    return b"\x33\x33\0\0\0\x01" + mac + _ETHERTYPE_IPV6.to_bytes(2, "big") + header + body
+
+
+def _checksum(data: bytes) -> bytes:
+    """The Internet checksum of an even number of bytes."""
+    total = sum(int.from_bytes(data[place : place + 2], "big") for place in range(0, len(data), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return (~total & 0xFFFF).to_bytes(2, "big")
+
+
 def interfaces() -> list[Interface]:
-    """The interfaces, loopback left out, with all their IPv4 addresses."""
+    """The interfaces, loopback left out, with all their addresses but those of the link alone."""
     with IPRoute() as kernel:
         links = list(kernel.get_links())
-        addresses = list(kernel.get_addr(family=socket.AF_INET))
+        addresses = _addresses(kernel)
     return [
         Interface(
             name=link.get_attr("IFLA_IFNAME"),
@@ -177,12 +214,18 @@ def interfaces() -> list[Interface]:
     ]
 
 
+def _addresses(kernel: Any) -> list[Any]:
+    """Of both IP versions; those that are valid on one link alone are left out."""
+    six = [one for one in kernel.get_addr(family=socket.AF_INET6) if one["scope"] != _SCOPE_LINK]
+    return [*kernel.get_addr(family=socket.AF_INET), *six]
+
+
 def _ip(address: Any) -> str:
     return str(address.get_attr("IFA_LOCAL") or address.get_attr("IFA_ADDRESS"))
 
 
 def address_rows() -> list[Row]:
-    """The IPv4 addresses, as ``dataplane.driver.Driver.addresses`` describes them."""
+    """The addresses, as ``dataplane.driver.Driver.addresses`` describes them."""
     with IPRoute() as kernel:
         names = _names(kernel)
         return [
@@ -192,7 +235,7 @@ def address_rows() -> list[Row]:
                 "interface": names.get(address["index"], ""),
                 "own": _is_own(address),
             }
-            for address in kernel.get_addr(family=socket.AF_INET)
+            for address in _addresses(kernel)
         ]
 
 
@@ -201,6 +244,8 @@ def _is_own(address: Any) -> bool:
     protocol = address.get_attr("IFA_PROTO")
     if protocol is not None:
         return bool(protocol == OWN)
+    if address["family"] == socket.AF_INET6:
+        return bool(address["prefixlen"] == 128 and address["flags"] & _NO_DETECTION)
     alone = address["prefixlen"] == 32 and address["scope"] == _SCOPE_HOST
     return alone and not IPv4Address(_ip(address)).is_loopback
 

@@ -15,6 +15,7 @@ from dataplane.model import CaptureSpec, Interface, Row, SeState
 from dataplane.netlink import NetlinkTimeoutError
 from dataplane.nftrun import Loader
 from dataplane.refusals import Surroundings, refusals
+from dataplane.rulewords import BOTH, Words
 
 _LOG = logging.getLogger(__name__)
 _LINK_TABLES = ("addresses", "routes")
@@ -61,7 +62,8 @@ class LocalDriver:
             if not sysctl.forwards():
                 changes.append("forwarding was off")
             sysctl.prepare()
-            sysctl.write(sysctl.FORWARD, "1")  # after the table, whose policy drops what is not ours
+            for name in sysctl.forwarding():  # after the tables, whose policy drops what is not ours
+                sysctl.write(name, "1")
             refused += _attempt([step for step in steps if step.op == "drop"])
             if refused:
                 raise RefusedError("; ".join(refused))
@@ -77,11 +79,14 @@ class LocalDriver:
             nftrun.remove()
 
     def _sync_table(self, state: SeState) -> list[str]:
-        """Bring the table to ``state``, keeping counters where that is possible. Raises RefusedError."""
-        found, changes = _compare(state)
+        """Bring the tables to ``state``, keeping counters where that is possible. Raises RefusedError."""
+        return [change for words in BOTH for change in self._sync_one_table(state, words)]
+
+    def _sync_one_table(self, state: SeState, words: Words) -> list[str]:
+        found, changes = _compare(state, words)
         if found is not None and not changes:
             return []
-        wanted = _wanted_table(state)
+        wanted = _wanted_table(state, words)
         if found is not None:
             try:
                 self._loader.load(nft.transition(found, wanted))
@@ -162,7 +167,7 @@ class LocalDriver:
             conflicts = ruleset.listener_conflicts(target.services)
             if conflicts:
                 raise RefusedError("; ".join(conflicts)) from error
-            _, found = _compare(state)
+            found = [difference for words in BOTH for difference in _compare(state, words)[1]]
             if found:
                 self._held = None
                 raise UnreachableError(f"out of sync: {found[0]} ({len(found)} differences)") from error
@@ -174,7 +179,8 @@ class LocalDriver:
         if held is None:
             return ["the agent does not know yet what the engine should hold"]
         state, _ = held
-        found = [_in_words(step) for step in link_plan(state)] + _compare(state)[1]
+        found = [_in_words(step) for step in link_plan(state)]
+        found += [difference for words in BOTH for difference in _compare(state, words)[1]]
         return found if sysctl.forwards() else [*found, "forwarding is off"]
 
     @_reading("interfaces")
@@ -278,30 +284,32 @@ def _commands(old: SeState, new: SeState, plan: Plan) -> str:
     if not any(step.table in ruleset.KERNEL_TABLES for step in plan):
         return ""
     try:
-        return nft.transition(*ruleset.touched(old, new, plan))
+        return "\n".join(nft.transition(*ruleset.touched(old, new, plan, words)) for words in BOTH).strip("\n")
     except ValueError as error:
         raise RefusedError(str(error)) from error
 
 
-def _wanted_table(state: SeState) -> nft.Table:
+def _wanted_table(state: SeState, words: Words) -> nft.Table:
     try:
-        return ruleset.render(state)
+        return ruleset.render(state, words)
     except ValueError as error:
         raise RefusedError(str(error)) from error
 
 
-def _found_table() -> nft.Table | None:
+def _found_table(family: nft.Family) -> nft.Table | None:
     """The kernel's table; None when there is none. Raises ValueError when it holds what we never write."""
-    listing = nftrun.listing()
+    listing = nftrun.listing(family)
     return None if listing is None else nft.parse(listing)
 
 
-def _compare(state: SeState) -> tuple[nft.Table | None, list[str]]:
+def _compare(state: SeState, words: Words) -> tuple[nft.Table | None, list[str]]:
     """The kernel's table, None when it is not there or not as we write it, and how it differs from ``state``."""
+    name = f"nftables table {words.family} {nft.TABLE}"
     try:
-        found = _found_table()
+        found = _found_table(words.family)
     except ValueError as error:
-        return None, [f"nftables table {nft.TABLE} is not as we write it: {error}"]
+        return None, [f"{name} is not as we write it: {error}"]
     if found is None:
-        return None, [f"nftables table {nft.TABLE} is missing"]
-    return found, nft.differences(_wanted_table(state), found)
+        return None, [f"{name} is missing"]
+    wanted = _wanted_table(state, words)
+    return ruleset.with_time_run(found, wanted), nft.differences(wanted, found)

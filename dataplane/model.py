@@ -2,7 +2,8 @@
 
 An ``SeState`` is a value: five tables, each a mapping from a key to a frozen value. Every table is compared,
 planned and applied in the same way (``dataplane.diff``); what an entry means to the kernel is the drivers' business.
-Addresses are text in canonical form ("10.0.0.1"), prefixes "10.0.0.0/24", ports numbers, protocols lower-case names.
+Addresses are text in canonical form ("10.0.0.1", "fd00::1"), prefixes "10.0.0.0/24", ports numbers, protocols
+lower-case names.
 """
 
 from __future__ import annotations
@@ -48,12 +49,70 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Destination address, protocol and ports (inclusive) that a service takes."""
+    """Destination address, protocol and ports (inclusive) that a service takes.
+
+    ``ip`` may be a prefix "10.0.0.0/8": then packets to all its addresses that come by are taken, unless another
+    service has the address itself or (of two prefixes there is never a choice) another listener the port.
+    """
 
     ip: str
     protocol: Protocol
     first: int
     last: int
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return version(self.ip)
+
+
+def version(address: str) -> int:
+    """The IP version, 4 or 6, of an address, prefix or range."""
+    return 6 if ":" in address else 4
+
+
+Picker = Literal["round_robin", "random", "least_connections", "source_hash", "source_port_hash"]
+
+
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """Clients whose addresses agree in the first ``prefix`` bits (an IPv4 address has 32) keep their server.
+
+    Until ``seconds`` have passed in which none of their packets went there.
+    """
+
+    prefix: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A server that gets no new connections; those it has go on for ``seconds`` (0: are reset now, -1: for ever).
+
+    ``returning``: new connections of clients that are bound to it by persistence still go there.
+    """
+
+    ip: str
+    port: int
+    seconds: int
+    returning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a service takes at most; 0: no limit. Beyond it new connections are dropped, or (``reset``) answered so.
+
+    ``rate``: new connections in each ``period`` seconds, with ``burst`` at once; ``client_rate``: new connections a
+    second from one address; ``connections``: open at a time; ``server_connections``: open to one server at a time.
+    """
+
+    rate: int = 0
+    period: Literal["second", "minute", "hour", "day"] = "second"
+    burst: int = 0
+    reset: bool = False
+    client_rate: int = 0
+    connections: int = 0
+    server_connections: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +120,22 @@ class Service:
     """A load-balanced service.
 
     ``slots`` are the servers in the order the picker walks or hashes over, a server as often as its weight says;
-    empty: new connections are refused by the engine itself. ``keep_port`` leaves the destination port alone.
-    ``snat`` makes the engine's own address the source towards the servers.
+    connections stay within one IP version, so each version has its own: listeners of a version without slots refuse new
+    connections. Open connections to servers that are neither in ``slots`` nor ``leaving`` are reset.
+    ``keep_port`` leaves the destination port alone. ``snat`` makes the engine's own address the source towards the
+    servers. For "least_connections" the slots are those of servers with equally many: the driver weighs them anew each
+    second.
     """
 
     id: int
     listeners: tuple[Listener, ...]
-    picker: Literal["round_robin", "source_hash"]
+    picker: Picker
     slots: tuple[tuple[str, int], ...]
     keep_port: bool = False
     snat: bool = False
+    leaving: tuple[Leaving, ...] = ()
+    persistence: Persistence | None = None
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +203,10 @@ TABLES = ("addresses", "routes", "services", "nat", "switches")
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """An interface of the namespace as the kernel has it; ``addresses`` are "ip/len", ours (Address) included."""
+    """An interface of the namespace as the kernel has it.
+
+    ``addresses`` are "ip/len", ours (Address) included, IPv6 addresses of the link alone (fe80::) not.
+    """
 
     name: str
     index: int

@@ -1,16 +1,18 @@
 """An nftables table as a value: parsed from a listing, compared, and the commands that lead from one to another. Pure.
 
-All text is in the form of ``nft -s -nn list table``, so that what was loaded and what is listed compare equal.
+There are two tables of one name, one for each IP version (``Table.family``: "ip", "ip6"). All text is in the form of
+``nft -s -nn list table``, so that what was loaded and what is listed compare equal.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 TABLE = "avish"
+Family = Literal["ip", "ip6"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,28 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class ElementSet:
-    """A set or map; ``elements`` from key to data, which is "" in a set."""
+    """A set or map; ``elements`` from key to data, which is "" in a set.
+
+    With the flag "dynamic" the packets write the elements, and we never; with "timeout" alone we put them there and the
+    kernel takes them away. Whether such elements are there is no difference between two tables.
+    """
 
     kind: Literal["set", "map"]
     type: str
     flags: str = ""
     elements: Mapping[str, str] = field(default_factory=dict)
+    size: str = ""
+    timeout: str = ""
+
+    @property
+    def nature(self) -> tuple[str, ...]:
+        """All but the elements."""
+        return self.kind, self.type, self.flags, self.size, self.timeout
+
+    @property
+    def passing(self) -> bool:
+        """Whether elements come or go without us."""
+        return "timeout" in self.flags or "dynamic" in self.flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +56,12 @@ class Table:
     counters: frozenset[str] = frozenset()
     sets: Mapping[str, ElementSet] = field(default_factory=dict)
     chains: Mapping[str, Chain] = field(default_factory=dict)
+    family: Family = "ip"
+
+    @property
+    def path(self) -> str:
+        """How nft calls the table."""
+        return f"{self.family} {TABLE}"
 
 
 class UnbridgeableError(ValueError):
@@ -46,7 +70,7 @@ class UnbridgeableError(ValueError):
 
 def replacement(new: Table) -> str:
     """The commands that put ``new`` in the place of whatever is there; counters start again."""
-    return f"add table ip {TABLE}\ndelete table ip {TABLE}\n{_block(new)}"
+    return f"add table {new.path}\ndelete table {new.path}\n{_block(new)}"
 
 
 def transition(old: Table, new: Table) -> str:
@@ -57,16 +81,15 @@ def transition(old: Table, new: Table) -> str:
     _require_bridge(old, new)
     lines = [*_element_deletions(old, new), *_chain_deletions(old, new), *_object_deletions(old, new)]
     added = _additions(old, new)
-    if added != Table():
+    if added != Table(family=new.family):
         lines.append(_block(added))
     return "\n".join(lines)
 
 
 def _require_bridge(old: Table, new: Table) -> None:
     for name in old.sets.keys() & new.sets.keys():
-        a, b = old.sets[name], new.sets[name]
-        if (a.kind, a.type, a.flags) != (b.kind, b.type, b.flags):
-            raise UnbridgeableError(f"{b.kind} {name} has another type")
+        if old.sets[name].nature != new.sets[name].nature:
+            raise UnbridgeableError(f"{new.sets[name].kind} {name} has another type")
     for name in old.chains.keys() & new.chains.keys():
         if old.chains[name].hook != new.chains[name].hook:
             raise UnbridgeableError(f"chain {name} has another hook")
@@ -76,21 +99,23 @@ def _element_deletions(old: Table, new: Table) -> Iterator[str]:
     for name, was in old.sets.items():
         wanted = new.sets[name].elements if name in new.sets else {}
         gone = [_element(key, data) for key, data in was.elements.items() if wanted.get(key) != data]
+        if gone and was.passing:  # added first, for it may have gone already
+            yield f"add element {old.path} {name} {{ {', '.join(gone)} }}"
         if gone:
-            yield f"delete element ip {TABLE} {name} {{ {', '.join(gone)} }}"
+            yield f"delete element {old.path} {name} {{ {', '.join(gone)} }}"
 
 
 def _chain_deletions(old: Table, new: Table) -> Iterator[str]:
     changed = [name for name, chain in old.chains.items() if chain != new.chains.get(name)]
-    yield from (f"flush chain ip {TABLE} {name}" for name in changed)
-    yield from (f"delete chain ip {TABLE} {name}" for name in changed if name not in new.chains)
+    yield from (f"flush chain {old.path} {name}" for name in changed)
+    yield from (f"delete chain {old.path} {name}" for name in changed if name not in new.chains)
 
 
 def _object_deletions(old: Table, new: Table) -> Iterator[str]:
     for name, was in old.sets.items():
         if name not in new.sets:
-            yield f"delete {was.kind} ip {TABLE} {name}"
-    yield from (f"delete counter ip {TABLE} {name}" for name in sorted(old.counters - new.counters))
+            yield f"delete {was.kind} {old.path} {name}"
+    yield from (f"delete counter {old.path} {name}" for name in sorted(old.counters - new.counters))
 
 
 def _additions(old: Table, new: Table) -> Table:
@@ -99,18 +124,18 @@ def _additions(old: Table, new: Table) -> Table:
         was = old.sets[name].elements if name in old.sets else {}
         fresh = {key: data for key, data in wanted.elements.items() if was.get(key) != data}
         if fresh or name not in old.sets:
-            sets[name] = ElementSet(wanted.kind, wanted.type, wanted.flags, fresh)
+            sets[name] = replace(wanted, elements=fresh)
     chains = {name: chain for name, chain in new.chains.items() if chain != old.chains.get(name)}
-    return Table(new.counters - old.counters, sets, chains)
+    return Table(new.counters - old.counters, sets, chains, new.family)
 
 
 def _block(table: Table) -> str:
-    lines = [f"table ip {TABLE} {{"]
+    lines = [f"table {table.path} {{"]
     lines += [f"counter {name} {{ }}" for name in sorted(table.counters)]
     for name, wanted in table.sets.items():
         lines += [f"{wanted.kind} {name} {{", f"type {wanted.type};"]
-        if wanted.flags:
-            lines.append(f"flags {wanted.flags};")
+        for word, value in (("size", wanted.size), ("flags", wanted.flags), ("timeout", wanted.timeout)):
+            lines += [f"{word} {value};"] if value else []
         if wanted.elements:
             lines.append(f"elements = {{ {', '.join(_element(*pair) for pair in wanted.elements.items())} }}")
         lines.append("}")
@@ -125,7 +150,8 @@ def _element(key: str, data: str) -> str:
 
 def differences(wanted: Table, found: Table) -> list[str]:
     """How ``found`` differs, in words, one line per object; empty when it does not."""
-    return [
+    where = "" if wanted.family == "ip" else "IPv6: "
+    found_words = [
         *_named("counter", wanted.counters, found.counters),
         *_named("table of elements", wanted.sets.keys(), found.sets.keys()),
         *_named("chain", wanted.chains.keys(), found.chains.keys()),
@@ -136,6 +162,7 @@ def differences(wanted: Table, found: Table) -> list[str]:
             if wanted.chains[name] != found.chains[name]
         ),
     ]
+    return [where + words for words in found_words]
 
 
 def _named(kind: str, wanted: Iterable[str], found: Iterable[str]) -> Iterator[str]:
@@ -147,8 +174,10 @@ def _named(kind: str, wanted: Iterable[str], found: Iterable[str]) -> Iterator[s
 def _set_differences(wanted: Table, found: Table) -> Iterator[str]:
     for name in sorted(wanted.sets.keys() & found.sets.keys()):
         want, have = wanted.sets[name], found.sets[name]
-        if (want.kind, want.type, want.flags) != (have.kind, have.type, have.flags):
+        if want.nature != have.nature:
             yield f"nftables {want.kind} {name} has another type"
+        if want.passing:
+            continue
         for key, data in want.elements.items():
             if have.elements.get(key) != data:
                 yield f"nftables {want.kind} {name}: {_element(key, data)} is missing"
@@ -163,14 +192,13 @@ _OPENING = re.compile(r"(counter|set|map|chain) (\S+) \{")
 def parse(listing: str) -> Table:
     """The table of a listing. Raises ValueError for what this module never writes: such a table is to be replaced."""
     lines = iter([line.strip() for line in listing.splitlines() if line.strip()])
-    if next(lines, "") != f"table ip {TABLE} {{":
-        raise ValueError("not the listing of our table")
+    family = _family(next(lines, ""))
     counters: set[str] = set()
     sets: dict[str, ElementSet] = {}
     chains: dict[str, Chain] = {}
     for line in lines:
         if line == "}":
-            return Table(frozenset(counters), sets, chains)
+            return Table(frozenset(counters), sets, chains, family)
         opening = _OPENING.fullmatch(line)
         if opening is None:
             raise ValueError(f"unknown object: {line}")
@@ -183,6 +211,14 @@ def parse(listing: str) -> Table:
         else:
             sets[name] = _parse_set(kind, body)
     raise ValueError("the listing has no end")
+
+
+def _family(first_line: str) -> Family:
+    if first_line == f"table ip {TABLE} {{":
+        return "ip"
+    if first_line == f"table ip6 {TABLE} {{":
+        return "ip6"
+    raise ValueError("not the listing of our table")
 
 
 def _body(lines: Iterator[str]) -> Iterator[str]:
@@ -199,7 +235,7 @@ def _parse_chain(body: list[str]) -> Chain:
 
 
 def _parse_set(kind: str, body: list[str]) -> ElementSet:
-    words = {"type": "", "flags": ""}
+    words = {"type": "", "flags": "", "size": "", "timeout": ""}
     elements: dict[str, str] = {}
     for number, line in enumerate(body):
         if line.startswith("elements = "):
@@ -209,7 +245,9 @@ def _parse_set(kind: str, body: list[str]) -> ElementSet:
         if word not in words:
             raise ValueError(f"unknown property of a {kind}: {line}")
         words[word] = value
-    return ElementSet("map" if kind == "map" else "set", words["type"], words["flags"], elements)
+    if "dynamic" in words["flags"]:
+        elements = {}
+    return ElementSet("map" if kind == "map" else "set", elements=elements, **words)
 
 
 def _parse_elements(text: str) -> dict[str, str]:

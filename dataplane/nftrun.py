@@ -13,7 +13,7 @@ import time
 
 from dataplane.errors import RefusedError
 from dataplane.netlink import Netlink, netfilter_type
-from dataplane.nft import TABLE
+from dataplane.nft import TABLE, Family
 
 _LOG = logging.getLogger(__name__)
 _TIMEOUT = 120.0
@@ -30,13 +30,13 @@ def check(commands: str) -> None:
     _run(["-c", "-f", "-"], commands)
 
 
-def listing() -> str | None:
-    """Our table as text in canonical form; None when there is none."""
-    return _list("-s", "-nn", "list", "table", "ip", TABLE)
+def listing(family: Family) -> str | None:
+    """Our table of an IP version as text in canonical form; None when there is none."""
+    return _list("-s", "-nn", "list", "table", family, TABLE)
 
 
 def chain_listing(name: str) -> str | None:
-    """One chain of our table as text; None when there is none."""
+    """One chain of our IPv4 table as text; None when there is none."""
     return _list("-s", "-nn", "list", "chain", "ip", TABLE, name)
 
 
@@ -46,8 +46,8 @@ def counted_listing(table: str) -> str | None:
 
 
 def remove() -> None:
-    """Take our table away, if it is there. Raises RefusedError."""
-    load(f"add table ip {TABLE}\ndelete table ip {TABLE}\n")
+    """Take our tables away, those that are there. Raises RefusedError."""
+    load("".join(f"add table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in ("ip", "ip6")))
 
 
 def tables() -> list[str]:

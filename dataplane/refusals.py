@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, ip_address, ip_interface
 
 from dataplane.diff import Plan
 from dataplane.model import Address, Interface, Route, SeState
@@ -21,13 +21,13 @@ class Surroundings:
     ours: frozenset[str]
     foreign_routes: frozenset[str]
 
-    def networks(self, interface: str = "") -> list[IPv4Interface]:
+    def networks(self, interface: str = "") -> list[IPv4Interface | IPv6Interface]:
         """The engine's own addresses with their networks, of one interface or ("") of all."""
         return [
             address
             for link in self.interfaces
             if interface in ("", link.name)
-            for address in map(IPv4Interface, link.addresses)
+            for address in map(ip_interface, link.addresses)
             if str(address.ip) not in self.ours
         ]
 
@@ -45,7 +45,7 @@ def refusals(plan: Plan, target: SeState, around: Surroundings) -> list[str]:
 
 def _address(address: Address, around: Surroundings) -> Iterator[str]:
     if not _valid(address.ip):
-        yield f"{address.ip} is not an IPv4 address"
+        yield f"{address.ip} is not an IP address"
         return
     if address.interface and address.interface not in {link.name for link in around.interfaces}:
         yield f"address {address.ip}: the engine has no interface {address.interface}"
@@ -56,7 +56,7 @@ def _address(address: Address, around: Surroundings) -> Iterator[str]:
 
 def _valid(ip: str) -> bool:
     try:
-        IPv4Address(ip)
+        ip_address(ip)
     except ValueError:
         return False
     return True

@@ -9,6 +9,7 @@ from dataplane.errors import RefusedError
 
 _ROOT = Path("/proc/sys")
 FORWARD = "net/ipv4/ip_forward"
+FORWARD_6 = "net/ipv6/conf/all/forwarding"
 _SETTINGS = {
     "net/netfilter/nf_conntrack_acct": "1",
     "net/netfilter/nf_conntrack_timestamp": "1",
@@ -33,7 +34,7 @@ def write(name: str, value: str) -> None:
 
 def settings() -> dict[str, str]:
     """The values of all that is ever written here, as they are now. Raises OSError."""
-    names = [*_SETTINGS, FORWARD, *(name for name, _ in _per_interface())]
+    names = [*_SETTINGS, *forwarding(), *(name for name, _ in _per_interface())]
     return {name: read(name) for name in names}
 
 
@@ -62,6 +63,11 @@ def prepare() -> None:
         write(name, value)
 
 
+def forwarding() -> list[str]:
+    """The settings that let the kernel pass packets on; it may have been started without IPv6."""
+    return [name for name in (FORWARD, FORWARD_6) if (_ROOT / name).exists()]
+
+
 def forwards() -> bool:
     """Whether the kernel passes packets on at all."""
-    return read(FORWARD) == "1"
+    return all(read(name) == "1" for name in forwarding())

@@ -20,7 +20,7 @@ from dataplane import model
 from dataplane.diff import Step
 from dataplane.errors import RefusedError, UnreachableError
 
-VERSION = 1
+VERSION = 2
 TAG = "~"
 MAX_FRAME = 1 << 28
 """Bytes; more is taken for garbage. 10,000 services with 64 slots each are some 30 MB."""
@@ -28,7 +28,8 @@ MAX_FRAME = 1 << 28
 CLASSES: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        model.Address, model.Route, model.Listener, model.Service, model.AddressMatch, model.PortMatch,
+        model.Address, model.Route, model.Listener, model.Persistence, model.Leaving, model.Limits, model.Service,
+        model.AddressMatch, model.PortMatch,
         model.ProtocolMatch, model.NatRule, model.SeState, model.Interface, model.CaptureSpec, model.Packet, Step,
     )
 }  # fmt: skip

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from dataplane.model import (
     Address,
     AddressMatch,
+    Leaving,
+    Limits,
     Listener,
     NatRule,
+    Persistence,
     PortMatch,
     ProtocolMatch,
     Route,
@@ -88,6 +91,41 @@ SERVICES = [
         (("10.1.0.9", 80),),
         snat=True,
     ),
+    Service(
+        5,
+        (
+            Listener("fd00::54", "tcp", 80, 80),
+            Listener("fd00::54", "udp", 1, 1000),
+            Listener("fd01::/64", "tcp", 0, 65535),
+            Listener("10.128.0.0/9", "tcp", 0, 65535),
+            Listener("10.0.0.56", "tcp", 80, 80),
+        ),
+        "source_port_hash",
+        (("fd02::1", 80), ("10.1.0.9", 80), ("fd02::2", 81)),
+        snat=True,
+        leaving=(Leaving("fd02::3", 80, 60), Leaving("10.1.0.10", 80, -1), Leaving("10.1.0.11", 80, 0, returning=True)),
+        persistence=Persistence(24, 300),
+        limits=Limits(100, "minute", 50, reset=True, client_rate=10, connections=5, server_connections=3),
+    ),
+    Service(
+        6,
+        (Listener("fd00::55", "tcp", 80, 80), Listener("10.0.0.57", "tcp", 80, 80)),
+        "random",
+        (("fd02::1", 80), ("10.1.0.9", 80)),
+        keep_port=True,
+        leaving=(Leaving("fd02::3", 80, 60), Leaving("10.1.0.10", 80, 60)),
+        persistence=Persistence(0, 3600),
+        limits=Limits(100, "second", 5, server_connections=4),
+    ),
+    Service(
+        7,
+        (Listener("fd00::57", "tcp", 80, 80), Listener("10.0.0.58", "tcp", 80, 80)),
+        "least_connections",
+        (),
+        leaving=(Leaving("10.1.0.10", 80, 60, returning=True),),
+        persistence=Persistence(128, 60),
+        limits=Limits(1, "hour"),
+    ),
     Service(2**31 - 1, (Listener("10.0.0.55", "tcp", 80, 80),), "source_hash", (("10.1.0.9", 80),) * 300),
 ]
 
@@ -121,6 +159,7 @@ def every_construct() -> SeState:
 
 
 _ips = st.integers(1, 250).map(lambda n: f"10.0.0.{n}")
+_servers = st.one_of(_ips, st.integers(1, 9).map(lambda n: f"fd00::{n}"))
 _ports = st.integers(0, 65535)
 
 
@@ -131,9 +170,20 @@ def _service(draw, number):
     listeners = [Listener(f"10.5.{number}.1", draw(st.sampled_from(["tcp", "udp"])), port, port) for port in ports]
     if draw(st.booleans()):
         listeners.append(Listener(f"10.5.{number}.2", "tcp", *sorted(draw(st.tuples(_ports, _ports)))))
-    slots = draw(st.lists(st.tuples(_ips, _ports), max_size=4))
-    picker = draw(st.sampled_from(["round_robin", "source_hash"]))
-    return Service(number, tuple(listeners), picker, tuple(slots), draw(st.booleans()), draw(st.booleans()))
+    if draw(st.booleans()):
+        listeners.append(Listener(f"fd05::{number}", "tcp", *sorted(draw(st.tuples(_ports, _ports)))))
+    slots = draw(st.lists(st.tuples(_servers, _ports), max_size=4))
+    return Service(
+        number,
+        tuple(listeners),
+        draw(st.sampled_from(["round_robin", "source_hash", "random", "source_port_hash", "least_connections"])),
+        tuple(slots),
+        draw(st.booleans()),
+        draw(st.booleans()),
+        draw(st.sampled_from([(), (Leaving("10.0.0.251", 80, 60), Leaving("fd00::251", 80, -1))])),
+        draw(st.sampled_from([None, Persistence(24, 300), Persistence(32, 60)])),
+        draw(st.sampled_from([Limits(), Limits(rate=3, reset=True), Limits(server_connections=7)])),
+    )
 
 
 @st.composite

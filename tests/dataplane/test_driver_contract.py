@@ -9,7 +9,19 @@ import pytest
 from dataplane.diff import applied, diff, reverse
 from dataplane.errors import RefusedError, UnreachableError
 from dataplane.fake import FakeDriver
-from dataplane.model import Address, AddressMatch, Interface, Listener, NatRule, Route, Service, SeState
+from dataplane.model import (
+    Address,
+    AddressMatch,
+    Interface,
+    Leaving,
+    Limits,
+    Listener,
+    NatRule,
+    Persistence,
+    Route,
+    Service,
+    SeState,
+)
 
 INTERFACES = [
     Interface("eth1", 2, "02:00:00:00:00:01", 1500, True, ("10.81.0.2/24",)),
@@ -23,14 +35,25 @@ FTP = Service(
     (("10.82.0.11", 21), ("10.83.0.12", 21)),
 )
 WEB = Service(2, (Listener("10.81.0.51", "tcp", 80, 80),), "source_hash", (("10.82.0.11", 80),), snat=True)
+DUAL = Service(
+    5,
+    (Listener("fd81::50", "tcp", 21, 21), Listener("fd81::50", "udp", 5000, 6000), Listener("10.81.0.52", "tcp", 21, 21)),
+    "random",
+    (("fd82::11", 21), ("10.82.0.11", 21), ("fd82::11", 2121)),
+    leaving=(Leaving("fd82::12", 21, 60), Leaving("10.82.0.12", 21, -1)),
+    persistence=Persistence(24, 300),
+    limits=Limits(rate=100, client_rate=10, connections=1000, server_connections=100),
+)
 STATE = SeState(
     {
+        "fd81::50": Address("fd81::50", "eth1", "vip"),
+        "fd99::1": Address("fd99::1", "", "vip"),
         "10.81.0.50": Address("10.81.0.50", "eth1", "vip"),
         "10.82.0.1": Address("10.82.0.1", "eth2", "floating"),
         "10.99.0.1": Address("10.99.0.1", "", "vip"),
     },
     {"10.77.0.0/24": Route("10.77.0.0/24", "10.81.0.10")},
-    {1: FTP, 2: WEB},
+    {1: FTP, 2: WEB, 5: DUAL},
     {9: NatRule(9, ("p", 1), ("10.81.0.50",), source=AddressMatch(("10.82.0.0/24",)))},
     {"routing": True},
 )
@@ -61,7 +84,7 @@ class KernelEngine:
         self.lab.inside("e", "ip", "route", "flush", "proto", "201")
         for row in self.driver.addresses():
             if row["own"]:
-                self.lab.inside("e", "ip", "addr", "del", f"{row['ip']}/32", "dev", row["interface"])
+                self.lab.inside("e", "ip", "addr", "del", f"{row['ip']}/{row['prefixlen']}", "dev", row["interface"])
 
 
 @pytest.fixture(params=["fake", pytest.param("kernel", marks=pytest.mark.root)])
@@ -91,7 +114,7 @@ def listeners(driver):
 
 def assert_holds(driver, state):
     assert driver.drift() == []
-    assert own_addresses(driver) == {(one.ip, 32, one.interface or "lo") for one in state.addresses.values()}
+    assert own_addresses(driver) == {(one.ip, 128 if ":" in one.ip else 32, one.interface or "lo") for one in state.addresses.values()}
     assert own_routes(driver) == {(one.prefix, one.gateway) for one in state.routes.values()}
     assert listeners(driver) == {
         (one.ip, one.protocol, one.first, one.last, service.id)
@@ -139,7 +162,21 @@ CHANGES = {
         },
     ),
     "the port is kept": replace(STATE, services={**STATE.services, 1: replace(FTP, keep_port=True, snat=True)}),
-    "a service goes": replace(STATE, services={2: WEB}),
+    "one more server": replace(
+        STATE,
+        services={**STATE.services, 5: replace(DUAL, slots=(*DUAL.slots, ("fd82::12", 21)), leaving=DUAL.leaving[1:])},
+    ),
+    "no limits, no persistence": replace(
+        STATE, services={**STATE.services, 5: replace(DUAL, limits=Limits(), persistence=None)}
+    ),
+    "another persistence of one of two": replace(
+        STATE, services={**STATE.services, 2: replace(WEB, persistence=DUAL.persistence)}
+    ),
+    "all ports of a network": replace(
+        STATE, services={**STATE.services, 2: replace(WEB, listeners=(Listener("10.7.0.0/16", "tcp", 0, 65535),))}
+    ),
+    "an IPv6 address moves": replace(STATE, addresses={**STATE.addresses, "fd99::1": Address("fd99::1", "eth3", "vip")}),
+    "a service goes": replace(STATE, services={2: WEB, 5: DUAL}),
     "everything goes": SeState(),
     "an address moves": replace(STATE, addresses={**STATE.addresses, "10.99.0.1": Address("10.99.0.1", "eth3", "vip")}),
     "an address changes its kind only": replace(
@@ -182,7 +219,7 @@ WRONG = {
         {"addresses": {"10.81.0.2": Address("10.81.0.2", "eth1", "vip")}},
         "engine's own interface address",
     ),
-    "no address": ({"addresses": {"10.81.0.999": Address("10.81.0.999", "eth1", "vip")}}, "not an IPv4 address"),
+    "no address": ({"addresses": {"10.81.0.999": Address("10.81.0.999", "eth1", "vip")}}, "not an IP address"),
     "listener taken": (
         {"services": {3: replace(FTP, id=3, listeners=FTP.listeners[:1])}},
         "10.81.0.50 tcp port 21 is taken by service 1 and wanted by service 3",

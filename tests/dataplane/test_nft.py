@@ -61,7 +61,7 @@ def test_a_listing_is_read():
         "table inet avish {\n}",
         "table ip avish {",
         "table ip avish {\n\tflowtable f {\n\t}\n}",
-        "table ip avish {\n\tset s {\n\t\ttype mark\n\t\tsize 4\n\t}\n}",
+        "table ip avish {\n\tset s {\n\t\ttype mark\n\t\tauto-merge\n\t}\n}",
         "table ip avish {\n\tchain c {\n",
         "table ip avish {\n\tset s {\n\t\ttype mark\n\t\telements = { 1 }\n\t\tcomment\n\t}\n}",
     ],
