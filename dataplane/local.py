@@ -80,20 +80,17 @@ class LocalDriver:
 
     def _sync_table(self, state: SeState) -> list[str]:
         """Bring the tables to ``state``, keeping counters where that is possible. Raises RefusedError."""
-        return [change for words in BOTH for change in self._sync_one_table(state, words)]
-
-    def _sync_one_table(self, state: SeState, words: Words) -> list[str]:
-        found, changes = _compare(state, words)
-        if found is not None and not changes:
+        compared = {words: _compare(state, words) for words in BOTH}
+        found = {words: table for words, (table, _) in compared.items()}
+        changes = [change for _, differences in compared.values() for change in differences]
+        if not changes and None not in found.values():
             return []
-        wanted = _wanted_table(state, words)
-        if found is not None:
-            try:
-                self._loader.load(nft.transition(found, wanted))
-                return changes
-            except (nft.UnbridgeableError, RefusedError):
-                _LOG.warning("the nftables table cannot be mended and is replaced; its counters start again")
-        self._loader.load(nft.replacement(wanted))
+        wanted = {words: _wanted_table(state, words) for words in BOTH}
+        try:
+            self._loader.load(_mending(wanted, found))
+        except (nft.UnbridgeableError, RefusedError):
+            _LOG.warning("the nftables tables cannot be mended and are replaced; their counters start again")
+            self._loader.load("".join(map(nft.replacement, wanted.values())))
         return changes
 
     def check(self, plan: Plan) -> None:
@@ -294,6 +291,18 @@ def _wanted_table(state: SeState, words: Words) -> nft.Table:
         return ruleset.render(state, words)
     except ValueError as error:
         raise RefusedError(str(error)) from error
+
+
+def _mending(wanted: Mapping[Words, nft.Table], found: Mapping[Words, nft.Table | None]) -> str:
+    """The commands to the wanted tables; one that is not there, or not as we write it, is replaced.
+
+    Raises UnbridgeableError.
+    """
+    parts = []
+    for words, table in wanted.items():
+        have = found[words]
+        parts.append(nft.replacement(table) if have is None else nft.transition(have, table))
+    return "\n".join(part for part in parts if part)
 
 
 def _found_table(family: nft.Family) -> nft.Table | None:

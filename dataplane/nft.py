@@ -140,8 +140,16 @@ def _block(table: Table) -> str:
             lines.append(f"elements = {{ {', '.join(_element(*pair) for pair in wanted.elements.items())} }}")
         lines.append("}")
     for name, chain in table.chains.items():
-        lines += [f"chain {name} {{", *([chain.hook] if chain.hook else []), *chain.rules, "}"]
+        lines += [f"chain {name} {{", *([chain.hook] if chain.hook else []), *map(_to_load, chain.rules), "}"]
     return "\n".join([*lines, "}", ""])
+
+
+_MASKED = re.compile(r"ip6? [sd]addr & [0-9a-f.:]+")
+
+
+def _to_load(rule: str) -> str:
+    """A rule as nft 1.0.6 reads it: a masked address within a key wants parentheses, which it does not list."""
+    return _MASKED.sub(r"(\g<0>)", rule) if " & " in rule else rule
 
 
 def _element(key: str, data: str) -> str:

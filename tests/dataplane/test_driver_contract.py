@@ -37,7 +37,11 @@ FTP = Service(
 WEB = Service(2, (Listener("10.81.0.51", "tcp", 80, 80),), "source_hash", (("10.82.0.11", 80),), snat=True)
 DUAL = Service(
     5,
-    (Listener("fd81::50", "tcp", 21, 21), Listener("fd81::50", "udp", 5000, 6000), Listener("10.81.0.52", "tcp", 21, 21)),
+    (
+        Listener("fd81::50", "tcp", 21, 21),
+        Listener("fd81::50", "udp", 5000, 6000),
+        Listener("10.81.0.52", "tcp", 21, 21),
+    ),
     "random",
     (("fd82::11", 21), ("10.82.0.11", 21), ("fd82::11", 2121)),
     leaving=(Leaving("fd82::12", 21, 60), Leaving("10.82.0.12", 21, -1)),
@@ -114,7 +118,9 @@ def listeners(driver):
 
 def assert_holds(driver, state):
     assert driver.drift() == []
-    assert own_addresses(driver) == {(one.ip, 128 if ":" in one.ip else 32, one.interface or "lo") for one in state.addresses.values()}
+    assert own_addresses(driver) == {
+        (one.ip, 128 if ":" in one.ip else 32, one.interface or "lo") for one in state.addresses.values()
+    }
     assert own_routes(driver) == {(one.prefix, one.gateway) for one in state.routes.values()}
     assert listeners(driver) == {
         (one.ip, one.protocol, one.first, one.last, service.id)
@@ -175,7 +181,9 @@ CHANGES = {
     "all ports of a network": replace(
         STATE, services={**STATE.services, 2: replace(WEB, listeners=(Listener("10.7.0.0/16", "tcp", 0, 65535),))}
     ),
-    "an IPv6 address moves": replace(STATE, addresses={**STATE.addresses, "fd99::1": Address("fd99::1", "eth3", "vip")}),
+    "an IPv6 address moves": replace(
+        STATE, addresses={**STATE.addresses, "fd99::1": Address("fd99::1", "eth3", "vip")}
+    ),
     "a service goes": replace(STATE, services={2: WEB, 5: DUAL}),
     "everything goes": SeState(),
     "an address moves": replace(STATE, addresses={**STATE.addresses, "10.99.0.1": Address("10.99.0.1", "eth3", "vip")}),

@@ -67,7 +67,7 @@ def kernel(monkeypatch):
     monkeypatch.setattr(local, "refusals", lambda plan, target, around: [])
     monkeypatch.setattr(local, "surroundings", lambda: Surroundings([], frozenset(), frozenset()))
     monkeypatch.setattr(local, "Loader", lambda: made)
-    monkeypatch.setattr(local, "_compare", lambda state: (None, []))
+    monkeypatch.setattr(local, "_compare", lambda state, words: (None, []))
     return made
 
 
@@ -157,7 +157,7 @@ def listing(*rules):
     return f"table ip avish {{\n\tchain forward {{\n{inner}\t}}\n}}\n"
 
 
-SERVICES_PASS = "ct mark 0x00000001-0x7fffffff accept"
+SERVICES_PASS = "ct mark 0x00000001-0x7fffffff goto service_flows"
 
 
 @pytest.mark.parametrize(

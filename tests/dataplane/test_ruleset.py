@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from states import SERVERS, SERVICES, every_construct, states
 
 from dataplane import nft, ruleset
 from dataplane.diff import diff
 from dataplane.errors import RefusedError
 from dataplane.model import AddressMatch, Listener, NatRule, PortMatch, ProtocolMatch, Service, SeState
+from dataplane.rulewords import BOTH
 
 HTTP = Service(7, (Listener("10.0.0.1", "tcp", 80, 80),), "round_robin", SERVERS)
 
