@@ -111,10 +111,10 @@ class _Draft:
             self.add_rule(value)
 
     def add_service(self, service: Service) -> None:
-        """Nothing where it does not listen; without any listener its counter is in the IPv4 table."""
-        listeners = [listener for listener in service.listeners if listener.version == self.words.version]
-        if not listeners and not (self.words is IPV4 and not service.listeners):
+        """Nothing where it does not listen."""
+        if not ruleset_service.appears(service, self.words):
             return
+        listeners = [listener for listener in service.listeners if listener.version == self.words.version]
         name = f"{SERVICE_CHAIN}{service.id}"
         self.counters.add(service_counter(service.id))
         self.chains[name] = ruleset_service.service_chain(service, self.words)

@@ -91,9 +91,18 @@ def _translations(words: Words, table: str) -> tuple[str, ...]:
     )
 
 
-def shared_chains(services: Iterable[Service], words: Words) -> dict[str, Chain]:
-    """The chains that ``services`` need because of the numbers in them."""
+def appears(service: Service, words: Words) -> bool:
+    """Whether the table of an IP version knows the service: where it listens; without any listener in that of IPv4."""
+    listens = any(listener.version == words.version for listener in service.listeners)
+    return listens or (words.version == 4 and not service.listeners)
+
+
+def shared_chains(every: Iterable[Service], words: Words) -> dict[str, Chain]:
+    """The chains that the services need because of the numbers in them."""
     chains: dict[str, Chain] = {}
+    services = [
+        one for one in every if (one.persistence is not None or one.limits.server_connections) and appears(one, words)
+    ]
     found = {service.persistence for service in services if service.persistence is not None}
     for persistence in sorted(found, key=lambda one: (one.prefix, one.seconds)):
         chains |= _persistence_chains(persistence, words)
