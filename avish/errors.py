@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -10,13 +10,15 @@ from typing import Literal
 class Issue:
     """One thing wrong with an object. ``path`` names the place, e.g. ``natpolicy ftp-nat rules[1].action``.
 
-    ``request``: which one of a transaction it is about, from 0; None: of none, or of all.
+    ``request``: which one of a transaction it is about, from 0; None: of none, or of all. ``check``: what of the
+    grammar's checks found it, "" for none of them.
     """
 
     path: str
     text: str
     severity: Literal["error", "warning"] = "error"
     request: int | None = None
+    check: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.path}: {self.text}" if self.path else self.text

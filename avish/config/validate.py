@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from avish.config.checked import Checked
 from avish.config.checks import CHECKS
@@ -93,4 +94,4 @@ def _run(config: Config, kind: str, uuid: str, checks: tuple[str, ...]) -> Itera
     if body is not None:
         checked = Checked(config, kind, body)
         for name in checks:
-            yield from CHECKS[name](checked)
+            yield from (replace(issue, check=name) for issue in CHECKS[name](checked))

@@ -15,6 +15,7 @@ from avish.controller.access import authorise
 from avish.controller.captures import Captures
 from avish.controller.changes import Changes
 from avish.controller.commit import Committer
+from avish.controller.configuration import Configuration
 from avish.controller.confirm import Confirmations
 from avish.controller.debug import CaptureSwitch
 from avish.controller.engines import Engine
@@ -120,6 +121,7 @@ def _resources(
         rollbacks=rollbacks,
         changes=changes,
     )
+    configuration = Configuration(schema, changes, parties.engines)
     confirm = Confirm(committer, confirmations, rollbacks, notices)
     return {
         ("cluster", "version"): _report(status.version),
@@ -128,6 +130,8 @@ def _resources(
         ("avish", "status"): _report(status.report),
         ("avish", "check"): _report(status.check),
         ("transaction",): {"POST": transactions.post},
+        ("configuration", "export"): {"GET": configuration.export},
+        ("configuration", "import"): {"POST": configuration.take},
         ("compare",): {"GET": Compare(schema, committer, rehearsals, status).get},
         ("rollback",): {"POST": past.roll_back},
         ("commits",): {"GET": past.commits},

@@ -43,6 +43,21 @@ class Renderer:
         url = f"{base}/api/{object_type.name}/{stored['uuid']}#{stored.get('name', '')}"
         return {"url": url, **shown}
 
+    def plain(self, object_type: ObjectType, stored: Body, show: Show) -> Body:
+        """The stored body with each reference as ``show`` has it, and secrets hidden."""
+        return _shown(stored, self._plan(object_type), show)
+
+    def targets(self, object_type: ObjectType, stored: Body) -> list[str]:
+        """The stored references of a body, each as often as it stands there."""
+        found: list[str] = []
+
+        def show(ref: str) -> str:
+            found.append(ref)
+            return ref
+
+        _shown(stored, self._plan(object_type), show)
+        return found
+
     def _plan(self, message: Message) -> _Plan:
         known = self._plans.get(id(message))
         if known is not None:

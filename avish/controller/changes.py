@@ -63,7 +63,11 @@ class Changes:
         ]
         names = Names(names_in(outcome.old), names_in(outcome.head.config))
         objects = object_differences(self._schema, pairs, names)
-        return {"objects": objects, "kernel": dict(outcome.kernel), "token": self._rehearsals.keep(outcome.head)}
+        return {"objects": objects, "kernel": dict(outcome.kernel), "token": self.keep(outcome)}
+
+    def keep(self, outcome: Outcome) -> str:
+        """The token of the candidate of a dry run."""
+        return self._rehearsals.keep(outcome.head)
 
 
 def dry(request: Request) -> bool:
