@@ -15,6 +15,7 @@ from avish.schema.types import Bool, Enum, Ref, Text, Type
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 APPLIED = {"dataplane": "yes", "stored": "no"}
+_VERBS = (("configure ", "debug "), "show ", "delete ")
 NOTE = "<!-- Written by docs/generate.py from grammar/. Do not edit. -->"
 
 
@@ -51,12 +52,20 @@ def object_page(item: ObjectType, grammar: Schema) -> Iterator[str]:
     verb, word, _ = grammar.index[item.name]
     typed = _typed(verb, word)
     yield from [NOTE, f"# {typed}", "", f"{item.help}.", ""]
-    edit, listed, shown, *delete = _commands(item)
-    yield f"- Edit: `{edit}`. Show: `{listed}`, `{shown}`."
-    if not delete:
+    edits, shows, deletes = ([c for c in _commands(item) if c.startswith(v)] for v in _VERBS)
+    yield from (
+        f"- {what}: {', '.join(f'`{c}`' for c in found)}."
+        for what, found in (("Edit", edits), ("Show", shows))
+        if found
+    )
+    if deletes:
+        yield f"- Delete: `{deletes[0]}`."
+    elif item.names:
         yield f"- There is one for every [{item.names}]({item.names}.md), under the same name. It cannot be deleted."
+    elif item.singleton:
+        yield "- There is always exactly one, without a name. It cannot be deleted."
     else:
-        yield f"- Delete: `{delete[0]}`."
+        yield "- It cannot be deleted."
     yield f"- REST: `/api/{item.name}`. Type name in messages: {item.title}. Belongs to: {item.scope}."
     yield from _modes(item, item.name, acts=True)
 

@@ -77,6 +77,8 @@ CHECKS: dict[str, Check] = {
         checks_policies.security_rules_complete,
         checks_policies.l4_rules_complete,
         checks_policies.certificate_warnings,
+        checks_policies.ntp_keys_known,
+        checks_pools.persistence_profile_complete,
     )
 }
 

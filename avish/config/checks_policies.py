@@ -16,6 +16,8 @@ SELECTED = {
 }
 """What each action of a layer 4 rule needs."""
 LEAST_WARNINGS = 3
+PORT_SIDES = {"vs_port": "", "client_port": "ranges", "port": "port_ranges"}
+"""Where ports are compared, and the name of its ranges."""
 
 
 def security_rules_complete(checked: Checked) -> Iterator[Issue]:
@@ -49,12 +51,15 @@ def _empty_matches(checked: Checked, path: str, match: Body) -> Iterator[Issue]:
             f"{path}.client_ip",
             f"no addresses given (one of {', '.join(ADDRESS_LISTS)}); to match any client leave client_ip out",
         )
-    for side, lists in (("vs_port", ("ports",)), ("client_port", ("ports",)), ("port", ("ports", "port_ranges"))):
-        if side in match and not any(match[side].get(name) for name in lists):
-            yield checked.error(f"{path}.{side}", f"no ports given ({lists[0]} NUMBER); to match any leave {side} out")
-        for item in match.get(side, {}).get("port_ranges", []):
+    for side, ranges in PORT_SIDES.items():
+        if side in match and not (match[side].get("ports") or match[side].get(ranges)):
+            yield checked.error(f"{path}.{side}", f"no ports given (ports NUMBER); to match any leave {side} out")
+        for number, item in enumerate(match.get(side, {}).get(ranges, []), 1):
             if item["end"] < item["start"]:
-                yield checked.error(f"{path}.{side}.port_ranges", f"{item['start']}-{item['end']} runs backwards")
+                yield checked.error(
+                    f"{path}.{side}.{ranges}[{number}]",
+                    f"{item['start']}-{item['end']} runs backwards; exchange start and end",
+                )
 
 
 def certificate_warnings(checked: Checked) -> Iterator[Issue]:
@@ -67,3 +72,17 @@ def certificate_warnings(checked: Checked) -> Iterator[Issue]:
             "ssl_certificate_expiry_warning_days",
             f"{len(days)} are too few: give at least {LEAST_WARNINGS} different numbers of days",
         )
+
+
+def ntp_keys_known(checked: Checked) -> Iterator[Issue]:
+    """A time server proves its answers with a key that is there."""
+    ntp = checked.body.get("ntp_configuration", {})
+    known = {key["key_number"] for key in ntp.get("ntp_authentication_keys", [])}
+    for number, server in enumerate(ntp.get("ntp_servers", []), 1):
+        wanted = server.get("key_number")
+        if wanted is not None and wanted not in known:
+            yield checked.error(
+                f"ntp_configuration.ntp_servers[{number}].key_number",
+                f"there is no key {wanted}; add it first (ntp_authentication_keys key_number {wanted}), "
+                "or leave key_number out",
+            )

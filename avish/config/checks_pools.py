@@ -10,6 +10,12 @@ from avish.errors import Issue
 
 CUSTOM_HEADER = "LB_ALGORITHM_CONSISTENT_HASH_CUSTOM_HEADER"
 GLOBAL_ONLY = ("LB_ALGORITHM_NEAREST_SERVER", "LB_ALGORITHM_TOPOLOGY")
+GOES_BY = {
+    "PERSISTENCE_TYPE_CUSTOM_HTTP_HEADER": ("hdr_persistence_profile", "prst_hdr_name"),
+    "PERSISTENCE_TYPE_APP_COOKIE": ("app_cookie_persistence_profile", "prst_hdr_name"),
+}
+"""Kind of persistence: where the name of what it goes by stands."""
+IPV4_BITS = 32
 LAYER_4_PERSISTENCE = ("PERSISTENCE_TYPE_CLIENT_IP_ADDRESS", "PERSISTENCE_TYPE_CLIENT_IPV6_ADDRESS")
 
 
@@ -56,6 +62,24 @@ def persistence_is_layer_4(checked: Checked) -> Iterator[Issue]:
                 f"{profile['name']}); only client addresses are seen at layer 4 (application_persistence_profile_ref "
                 "System-Persistence-Client-IP)",
             )
+
+
+def persistence_profile_complete(checked: Checked) -> Iterator[Issue]:
+    """Each kind of persistence has settings of its own; what it goes by has to be named."""
+    body = checked.body
+    kind = body["persistence_type"]
+    for other, (profile, field) in GOES_BY.items():
+        if kind == other and not body.get(profile, {}).get(field):
+            yield checked.error(
+                profile, f"{field} is missing: persistence_type is {kind} ({profile}, then {field} NAME)"
+            )
+    mask = body.get("ip_persistence_profile", {}).get("ip_mask", 0)
+    if kind == "PERSISTENCE_TYPE_CLIENT_IP_ADDRESS" and mask > IPV4_BITS:
+        yield checked.error(
+            "ip_persistence_profile.ip_mask",
+            f"{mask} bits are more than an IPv4 address has; give at most {IPV4_BITS}, or use "
+            "persistence_type persistence_type_client_ipv6_address",
+        )
 
 
 def group_pools(config: Config, group: Body | None) -> list[Body]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from avish.config.config import Body, Change, Config
-from avish.config.defaults import system_defaults
+from avish.config.defaults import release_mark, supplements, system_defaults
 from avish.config.ids import Ids
 from avish.errors import ApplyError, UnavailableError
 from avish.schema.load import schema as packaged_schema
@@ -57,6 +57,8 @@ GROUP BY touched.uuid ORDER BY any.place
 """
 """A version that ends at N was changed or deleted by N + 1."""
 NOTE = "note/"
+RELEASE = "release"
+"""The note that says for which release's system objects the store was looked through."""
 SETTINGS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL")
 
 
@@ -170,6 +172,8 @@ class SqliteStore:
         self._ids = self._journaled = self.ids()
         if self._head == 0:
             self._found(schema or packaged_schema())
+        else:
+            self._supplement(schema or packaged_schema())
 
     # --- reading
 
@@ -317,7 +321,20 @@ class SqliteStore:
         with self._writing() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('format', ?)", (FORMAT,))
         self.journal(1, system_defaults(schema, int(now * 1e6)), Ids(), Who("system", "system", "system defaults"), now)
-        self.commit(1)
+        self.commit(1, {RELEASE: release_mark(schema)})
+
+    def _supplement(self, schema: Schema) -> None:
+        """A store of an earlier release gets what has come since, as a revision of its own; once."""
+        mark = {RELEASE: release_mark(schema)}
+        if self.note(RELEASE) == mark[RELEASE]:
+            return
+        now, revision = time.time(), self._head + 1
+        changes = supplements(schema, self.load(), int(now * 1e6))
+        if changes:
+            self.journal(revision, changes, self._ids, Who("system", "system", "what is new in this release"), now)
+            self.commit(revision, mark)
+        else:
+            self.keep(mark)
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with self._lock:

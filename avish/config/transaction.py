@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from avish.config.config import Body, Change, Config, Draft, title
 from avish.config.normalise import new_uuid, normalise
-from avish.config.validate import still_referred, validate
+from avish.config.validate import is_system_default, still_referred, validate
 from avish.errors import Issue
 from avish.schema.model import ObjectType, Schema
 
@@ -178,9 +178,14 @@ class _Work:
     def _restore(self, request: Restore) -> None:
         self.written.append((request.type, request.uuid))
         existing = self.draft.get(request.type, request.uuid)
+        if request.body is None and existing is not None and self._stays(request.type, existing):
+            return  # it came with a release later than the revision
         body = request.body and {"_last_modified": self.now, **request.body}
         if existing is not body and (existing is None or body is None or _differs(existing, body)):
             self._record(Change(request.type, request.uuid, body))
+
+    def _stays(self, kind: str, body: Body) -> bool:
+        return self.schema.object(kind).singleton or is_system_default(self.schema, kind, body)
 
     def finish(self) -> Prepared:
         """The candidate, with the checks of everything that changed."""

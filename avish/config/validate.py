@@ -39,7 +39,7 @@ def _own_issues(schema: Schema, old: Config, new: Config, change: Change) -> Ite
     if kind.singleton and change.uuid != kind.name:
         yield Issue(kind.word, f"there is always exactly one; change it with configure {kind.word}")
     name = change.body.get("name", "")
-    if before is not None and before.get("name") != name and _is_system_default(schema, change.type, before):
+    if before is not None and before.get("name") != name and is_system_default(schema, change.type, before):
         yield Issue(title(change.type, before), "is a system default and keeps its name; make an object of your own")
     if kind.names and new.uuid_of(kind.names, name) is None:
         yield Issue(title(change.type, change.body), f"there is no {kind.names} {name!r}")
@@ -67,7 +67,7 @@ def _last_of_its_group(old: Config, new: Config, before: Body, after: Body) -> I
 def _delete_issues(schema: Schema, new: Config, kind: str, body: Body) -> Iterator[Issue]:
     if schema.object(kind).singleton:
         yield Issue(title(kind, body), "Cannot delete: there is always exactly one")
-    elif _is_system_default(schema, kind, body):
+    elif is_system_default(schema, kind, body):
         yield Issue(title(kind, body), "Cannot delete: it is a system default")
     yield from still_referred(schema, new, body["uuid"])
 
@@ -82,8 +82,8 @@ def still_referred(schema: Schema, new: Config, uuid: str) -> Iterator[Issue]:
         yield Issue("", f"Cannot delete, object is referred by: {shown}" + (f" and {more} more" if more > 0 else ""))
 
 
-def _is_system_default(schema: Schema, kind: str, body: Body) -> bool:
-    """Whether it is one of those a fresh store has; they keep their names. A singleton has none to keep."""
+def is_system_default(schema: Schema, kind: str, body: Body) -> bool:
+    """Whether it is one of those a fresh store has; they keep their names and stay. A singleton has no name to keep."""
     if schema.object(kind).singleton:
         return False
     return any(default["name"] == body.get("name") for default in schema.defaults.get(kind, []))

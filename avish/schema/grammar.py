@@ -70,6 +70,7 @@ SIMPLE_TYPES: Mapping[str, type[types.Type]] = {
     "mac": types.Mac,
     "bool": types.Bool,
     "ip": types.Ip,
+    "host": types.Host,
     "prefix": types.Prefix,
     "hostprefix": types.HostPrefix,
 }
@@ -131,7 +132,10 @@ def compile_grammar(texts: Mapping[str, bytes]) -> Schema:
             partial(_field, library=library),
         ),
         words=shell_words(loaded.get("shell.yaml") or {}),
-        defaults=system_objects(loaded.get("system_defaults.yaml") or {}, {o.name: o for o in objects}),
+        defaults=system_objects(
+            {n: v for n, v in loaded.items() if n == "system_defaults.yaml" or n.startswith("defaults/")},
+            {o.name: o for o in objects},
+        ),
         outside=outside_nouns(loaded.get("outside.yaml") or [], {o.word for o in objects}),
     )
 

@@ -14,6 +14,7 @@ from avish.schema.model import Schema
 PACKAGE = Path(__file__).resolve().parent.parent
 SHAPERS = ("grammar.py", "commands.py", "tables.py", "place.py", "model.py", "types.py")
 """The code that decides what the compiled form looks like: when it changes, the form is made anew."""
+FOLDERS = ("objects", "commands", "messages", "defaults")
 
 
 def grammar_dir() -> Path:
@@ -45,10 +46,10 @@ def load(source: Path, cache_dir: Path | None = None) -> Schema:
 
 def _read(source: Path) -> dict[str, bytes]:
     files: list[os.DirEntry[str]] = []
-    for folder in (source, source / "objects", source / "commands", source / "messages"):
+    for folder in (source, *(source / name for name in FOLDERS)):
         if not folder.is_dir():
-            if folder.name == "messages":
-                continue  # a grammar may do without further shared messages
+            if folder.name in ("messages", "defaults"):
+                continue  # a grammar may do without further shared messages and system objects
             raise SchemaError(f"{folder}: no grammar here")
         files += sorted(os.scandir(folder), key=lambda entry: entry.name)
     texts = {

@@ -13,6 +13,7 @@ from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9 .@+_-]{1,255}")
 MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
+DNS_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
 DECIMAL = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 TRUE_WORDS = frozenset({"true", "1", "yes", "on"})
@@ -269,6 +270,35 @@ class Ip(Type):
     def describe(self) -> str:
         """The form."""
         return "IP4 address x.x.x.x or IP6 address x:x::x"
+
+
+class Host(Ip):
+    """An address, or the DNS name that leads to one."""
+
+    __slots__ = ()
+    label = "<x.x.x.x|name>"
+
+    def parse(self, text: str) -> dict[str, str]:
+        """``{"addr": text, "type": "V4"|"V6"|"DNS"}``."""
+        try:
+            return parse_address(text)
+        except ValueError:
+            labels = text.removesuffix(".").split(".")
+            if len(text) > 253 or labels[-1].isdigit() or not all(DNS_LABEL.fullmatch(label) for label in labels):
+                raise ValueError(f"{shown(text)} is neither an IP address nor a host name") from None
+            return {"addr": text, "type": "DNS"}
+
+    def check(self, value: Any) -> dict[str, str]:
+        """The vendor's object, or a text."""
+        if isinstance(value, dict) and isinstance(value.get("addr"), str):
+            return self.parse(value["addr"])
+        if isinstance(value, str):
+            return self.parse(value)
+        raise ValueError(f"{shown(value)} is not an address such as {{'addr': 'ntp.example.com', 'type': 'DNS'}}")
+
+    def describe(self) -> str:
+        """The form."""
+        return "IP address or host name"
 
 
 class Prefix(Type):

@@ -31,7 +31,8 @@ class World:
 
     def try_put(self, kind, **fields):
         """Prepare one object: changed over the one of the same name, or new."""
-        existing = self.config.named(kind, fields.get("name", "")) or {}
+        named = self.config.get(kind, kind) if self.schema.object(kind).singleton else None
+        existing = named or self.config.named(kind, fields.get("name", "")) or {}
         return self.prepare(Put(kind, existing.get("uuid"), {**existing, **fields}))
 
     def prepare(self, *requests, **more):
