@@ -19,7 +19,7 @@ def texts(before, *lines):
     ("before", "lines", "expected"),
     [
         ("co", (), ["commit", "compare", "configure", "convert", "copy"]),
-        ("configure po", (), ["pool"]),
+        ("configure po", (), ["pool", "poolgroup"]),
         ("configure pool ", (), ["NAME", "p1", '"p 2"']),
         ("configure pool p", (), ["p1", '"p 2"']),
         ('configure pool "p', (), ["p1", '"p 2"']),
@@ -33,7 +33,7 @@ def texts(before, *lines):
         ("show pool p1 server ", (), ["summary"]),
         ("show pool p1 summary ", (), ["<cr>"]),
         ("show serviceengine se1 nat", (), ["natpolicystat", "natpolicystats", "nat-flows"]),
-        ("do show po", POOL, ["pool"]),
+        ("do show po", POOL, ["pool", "poolgroup"]),
         ("default_s", POOL, ["default_server_port"]),
         ("default_server_port ", POOL, ["<1-65535>"]),
         ("lb_algorithm lb_algorithm_r", POOL, ["lb_algorithm_round_robin", "lb_algorithm_random"]),

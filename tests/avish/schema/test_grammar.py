@@ -271,6 +271,10 @@ BAD = {
         {"commands_c": "- {path: show x, help: x, run: y, args: {z: {type: ip, help: z}}}"},
         "commands/c.yaml: [0].args.z: the path has no such argument",
     ),
+    "a system object in groups that are no list": (
+        {"system_defaults": "pool:\n- {name: x, servers: {ip: 10.0.0.1}}"},
+        "system_defaults.yaml: pool.x.servers: a list is expected here, or a mapping with each and by",
+    ),
     "an object's own list as a command": (
         {"commands_c": "- {path: show pool, help: x, run: y}"},
         "commands/c.yaml: [0].path: 'show pool': is made from the object already",
@@ -281,3 +285,139 @@ BAD = {
     ),
     "an argument away from its word": (
         {"commands_c": "- {path: show x <pool>, help: x, run: y}"},
+        "commands/c.yaml: [0].path: 'show x <pool>': an argument is described under args, or stands behind its",
+    ),
+    "a field with a word of the shell": (
+        {"objects_pool": POOL + "  where: {type: ip, help: x}\n"},
+        "objects/pool.yaml: where: the shell has this word for itself",
+    ),
+    "a bad value in a system object": (
+        {"system_defaults": "pool:\n- {name: x, port: 0.5}"},
+        "system_defaults.yaml: pool.x.port: 0.5 is not a whole number",
+    ),
+    "a bad value inside a system object": (
+        {"system_defaults": "pool:\n- {name: x, servers: [{ip: 1.2.3}]}"},
+        "system_defaults.yaml: pool.x.servers.ip: '1.2.3' is not an IP address",
+    ),
+    "two singletons": (
+        {"objects_limits": ONLY, "system_defaults": "limits: [{size: 1}, {size: 2}]"},
+        "system_defaults.yaml: limits: there is exactly one of it",
+    ),
+    "a system object without a name": (
+        {"system_defaults": "pool: [{port: 1}]"},
+        "system_defaults.yaml: pool: name is missing",
+    ),
+    "word and words": (
+        {"objects_limits": ONLY + "word: limits\n"},
+        "objects/limits.yaml: words: give word or words, not both",
+    ),
+    "a release that is a number": (
+        field("{type: ip, since: 20.1, help: x}"),
+        "objects/pool.yaml: x: since: write the release in quotes",
+    ),
+    "a message of another file again": (
+        {"messages_more": "messages:\n  Inner: {fields: {a: {type: ip, help: x}}}\n"},
+        "messages/more.yaml: messages.Inner: there is another one of this name (the other in messages.yaml)",
+    ),
+    "an enumeration of another file again": (
+        {"messages_more": "enums:\n  Colour: [BLUE]\n"},
+        "messages/more.yaml: enums.Colour: there is another one of this name",
+    ),
+    "a bad message of another file": (
+        {"messages_more": "messages:\n  Box: {fields: {a: {type: b, help: x}}}\n"},
+        "messages/more.yaml: messages.Box.a: type: unknown type 'b'",
+    ),
+    "a noun that is an object type": (
+        {"outside": "- {reason: x, nouns: [pool]}\n"},
+        "outside.yaml: [0]: 'pool' is an object type, or stands here twice",
+    ),
+    "a noun without a reason": ({"outside": "- {nouns: [pond]}\n"}, "outside.yaml: [0]: reason and nouns are needed"),
+    "help of a shell word": ({"shell": "show:\n"}, "shell.yaml: show: help is missing"),
+    "unknown system object": ({"system_defaults": "pond:\n- {name: x}"}, "system_defaults.yaml: pond: unknown object"),
+    "unknown field of a system object": (
+        {"system_defaults": "pool:\n- {name: x, inner: {size: 1}}"},
+        "system_defaults.yaml: pool.x.inner.size: unknown field",
+    ),
+    "a system object that is no mapping": (
+        {"system_defaults": "pool: [x]"},
+        "system_defaults.yaml: pool: a mapping is expected here",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_grammar_is_refused_with_file_and_path(tmp_path, case):
+    files, text = BAD[case]
+    with pytest.raises(SchemaError) as caught:
+        load(write(tmp_path, **files))
+    assert str(caught.value).startswith(text.partition(" ")[0].rstrip(":")), str(caught.value)
+    assert text in " ".join(str(caught.value).split()), str(caught.value)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    for name in ("objects", "commands"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(SchemaError, match="no grammar here"):
+        load(tmp_path)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    with pytest.raises(SchemaError, match="no grammar here"):
+        load(tmp_path / "away")
+
+
+class TestCompiledForm:
+    def test_it_is_kept_and_used(self, tmp_path):
+        grammar, cache = write(tmp_path), tmp_path / "cache"
+        first = load(grammar, cache)
+        (kept,) = cache.glob("grammar-*.pickle")
+        before = kept.stat().st_mtime_ns
+        again = load(grammar, cache)
+        assert again.index == first.index
+        assert again.object("pool").fields.keys() == first.object("pool").fields.keys()
+        assert kept.stat().st_mtime_ns == before
+
+    def test_a_change_of_the_grammar_replaces_it(self, tmp_path):
+        cache = tmp_path / "cache"
+        load(write(tmp_path), cache)
+        (old,) = cache.glob("*")
+        schema = load(write(tmp_path, objects_pool=POOL.replace("help: Servers\nscope", "help: Other\nscope")), cache)
+        assert schema.index["pool"][2] == "Other"
+        assert [p.name for p in cache.glob("*")] != [old.name]
+
+    @pytest.mark.parametrize("junk", [b"", b"junk", pickle.dumps("a text")[:-3]])
+    def test_a_damaged_one_is_made_again(self, tmp_path, junk):
+        cache = tmp_path / "cache"
+        load(write(tmp_path), cache)
+        (kept,) = cache.glob("*")
+        kept.write_bytes(junk)
+        assert load(tmp_path, cache).index
+        assert kept.read_bytes() != junk
+
+    def test_it_is_left_out_where_it_cannot_be_written(self, tmp_path):
+        (tmp_path / "cache").write_text("a file, no folder")
+        assert load(write(tmp_path), tmp_path / "cache").index
+
+
+def test_the_real_grammar_loads_and_is_complete():
+    schema = load(grammar_dir())
+    assert set(schema.index) >= {"pool", "virtualservice", "natpolicy", "networkservice", "debugserviceengine"}
+    assert all(o.help and (o.singleton or o.fields["name"]) for o in schema.objects())
+
+
+@pytest.mark.parametrize("object_type", load(grammar_dir()).objects(), ids=lambda o: o.name)
+def test_help_of_the_real_grammar_is_one_short_line(object_type):
+    for place, one in helps(object_type, object_type.name, set()):
+        assert 3 <= len(one.help) <= 160, place
+        assert "\n" not in one.help, place
+        assert not one.help.endswith("."), place
+
+
+def helps(message, place, seen):
+    if id(message) in seen:
+        return
+    seen.add(id(message))
+    for one in message.fields.values():
+        yield f"{place}.{one.name}", one
+        if one.message is not None:
+            yield from helps(one.message, f"{place}.{one.name}", seen)
