@@ -38,7 +38,7 @@ _PAUSE_MS = 500
 
 _PLAIN = (
     "interfaces", "sync", "check", "apply", "drift", "counters", "listeners", "routes", "neighbours", "addresses",
-    "forwarding",
+    "forwarding", "facts",
 )  # fmt: skip
 """The operations that are one call of the driver and one answer."""
 
@@ -125,7 +125,9 @@ class Agent:
             self._before.unlink()
             return None
         if operation == "flows":
-            return _stream(connection, self._driver.flows(*arguments))
+            return _stream(connection, (list(row.values()) for row in self._driver.flows(*arguments)))
+        if operation == "probe":
+            return _stream(connection, self._driver.probe(*arguments), 1)
         if operation == "capture":
             return self._capture(connection, *arguments)
         if operation in _PLAIN:
@@ -171,9 +173,10 @@ def _pause(listener: socket.socket) -> None:
     poll.poll(_PAUSE_MS)
 
 
-def _stream(connection: socket.socket, rows: Iterator[Row]) -> None:
-    while part := list(islice(rows, _ROWS_PER_PART)):
-        wire.send(connection, {"part": wire.encode(part)})
+def _stream(connection: socket.socket, items: Iterator[Any], together: int = _ROWS_PER_PART) -> None:
+    """Send what is JSON already, so many at a time."""
+    while part := list(islice(items, together)):
+        wire.send(connection, {"part": part})
 
 
 def _close_on_request(connection: socket.socket, tap: Capture) -> None:
@@ -218,6 +221,7 @@ def main() -> int:
         enter(arguments.namespace)
         before = remember(arguments.socket.with_suffix(".before"))
         driver = LocalDriver()
+        driver.watch()
         listener = listen(arguments.socket)
     except (DataplaneError, OSError) as error:
         _LOG.error("cannot start: %s", error)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from dataplane.diff import Plan
-from dataplane.model import CaptureSpec, Interface, Packet, Row, SeState
+from dataplane.model import EVERY_FLOW, CaptureSpec, FlowMatch, Interface, Packet, Row, SeState
 
 
 class Capture(Protocol):
@@ -42,8 +42,8 @@ class Driver(Protocol):
     def drift(self) -> list[str]:
         """How the kernel differs from what was last applied, in words; empty when it does not."""
 
-    def flows(self, mark: int, mask: int) -> Iterator[Row]:
-        """Connections whose mark & mask == mark (filtered in the kernel).
+    def flows(self, mark: int, mask: int, match: FlowMatch = EVERY_FLOW) -> Iterator[Row]:
+        """Connections whose mark & mask == mark (filtered in the kernel, as are the exact values of ``match``).
 
         Keys: protocol (IP number), src, sport, dst, dport (as opened), reply_src, reply_sport, reply_dst,
         reply_dport (as answered; ICMP ports are 0), status (IPS_* bits), mark, state (TCP state name or ""), timeout
@@ -71,6 +71,15 @@ class Driver(Protocol):
 
     def forwarding(self) -> bool:
         """Whether the kernel routes packets that belong to no service."""
+
+    def facts(self, kind: str) -> Any:
+        """What else the kernel says at this moment; ``dataplane.facts.READERS`` lists the kinds and their shapes.
+
+        Besides: "finished", "finished_last" (``dataplane.finished.Ledger.sums`` and ``last``).
+        """
+
+    def probe(self, kind: str, address: str, port: int = 0) -> Iterator[str]:
+        """Reach for an address from the engine ("ping", "traceroute", "tcp"); lines as they come."""
 
     def capture(self, spec: CaptureSpec) -> Capture:
         """Start a tap."""

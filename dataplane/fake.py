@@ -7,11 +7,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 from queue import Queue
+from typing import Any
 
+from dataplane import flowfilter
 from dataplane.diff import Plan, Step, applied, diff
 from dataplane.driver import Capture
 from dataplane.errors import RefusedError, UnreachableError
-from dataplane.model import CaptureSpec, Interface, Packet, Row, SeState, nat_counters, service_counter, version
+from dataplane.model import (
+    EVERY_FLOW,
+    CaptureSpec,
+    FlowMatch,
+    Interface,
+    Packet,
+    Row,
+    SeState,
+    nat_counters,
+    service_counter,
+    version,
+)
 from dataplane.refusals import Surroundings, refusals
 from dataplane.ruleset import listener_conflicts, render
 from dataplane.rulewords import BOTH
@@ -22,7 +35,8 @@ class FakeDriver:
     """An engine with ``own_interfaces``.
 
     ``kernel``: what the "kernel" holds, may be changed behind the driver's back; ``flow_rows``, ``counter_values``,
-    ``neighbour_rows``: what the readers say; ``failures``: operation -> exception it raises until removed;
+    ``neighbour_rows``, ``fact_values``: what the readers say; ``failures``: operation -> exception it raises until
+    removed;
     ``reachable`` False: nothing answers; ``calls``: the operations asked for, in order; ``captures``: the taps started.
     """
 
@@ -32,6 +46,8 @@ class FakeDriver:
     flow_rows: list[Row] = field(default_factory=list)
     counter_values: dict[str, tuple[int, int]] = field(default_factory=dict)
     neighbour_rows: list[Row] = field(default_factory=list)
+    fact_values: dict[str, Any] = field(default_factory=dict)
+    probe_answer: str = "connected"
     failures: dict[str, Exception] = field(default_factory=dict)
     reachable: bool = True
     calls: list[str] = field(default_factory=list)
@@ -87,9 +103,20 @@ class FakeDriver:
             return ["the agent does not know yet what the engine should hold"]
         return [_in_words(step) for step in diff(self.kernel, self._held)]
 
-    def flows(self, mark: int, mask: int) -> Iterator[Row]:
+    def flows(self, mark: int, mask: int, match: FlowMatch = EVERY_FLOW) -> Iterator[Row]:
         self._asked("flows")
-        return iter([row for row in self.flow_rows if row["mark"] & mask == mark])
+        wanted = flowfilter.predicate(match) or (lambda _: True)
+        return iter([row for row in self.flow_rows if row["mark"] & mask == mark and wanted(row)])
+
+    def facts(self, kind: str) -> Any:
+        self._asked("facts")
+        if kind not in self.fact_values:
+            raise RefusedError(f"nothing reads {kind!r} from the kernel")
+        return self.fact_values[kind]
+
+    def probe(self, kind: str, address: str, port: int = 0) -> Iterator[str]:
+        self._asked("probe")
+        return iter([f"{kind} {address} port {port}: {self.probe_answer}"])
 
     def counters(self) -> dict[str, tuple[int, int]]:
         self._asked("counters")

@@ -31,7 +31,7 @@ _FOR_EVER = 0xFFFFFFFF
 _MAIN_TABLE = 254
 _UNICAST = 1
 _ROUTE_PROTOCOLS = {2: "kernel", 3: "boot", 4: "static", OWN: "avish"}
-_NEIGHBOUR_STATES = {
+NEIGHBOUR_STATES = {
     0x01: "INCOMPLETE", 0x02: "REACHABLE", 0x04: "STALE", 0x08: "DELAY", 0x10: "PROBE", 0x20: "FAILED",
     0x80: "PERMANENT",
 }  # fmt: skip
@@ -302,8 +302,8 @@ def neighbour_rows() -> list[Row]:
                 "ip": entry.get_attr("NDA_DST"),
                 "mac": entry.get_attr("NDA_LLADDR"),
                 "interface": names.get(entry["ifindex"], ""),
-                "state": _NEIGHBOUR_STATES[entry["state"]],
+                "state": NEIGHBOUR_STATES[entry["state"]],
             }
             for entry in kernel.get_neighbours(family=socket.AF_INET)
-            if entry["state"] in _NEIGHBOUR_STATES
+            if entry["state"] in NEIGHBOUR_STATES
         ]

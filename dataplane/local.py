@@ -6,12 +6,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-from dataplane import capture, conntrack, counters, links, nft, nftrun, ruleset, sysctl
+from dataplane import capture, conntrack, counters, facts, finished, links, nft, nftrun, probe, ruleset, sysctl
 from dataplane.diff import Plan, Step, applied, reverse
 from dataplane.driver import Capture
 from dataplane.errors import RefusedError, UnreachableError
-from dataplane.model import CaptureSpec, Interface, Row, SeState
+from dataplane.model import EVERY_FLOW, CaptureSpec, FlowMatch, Interface, Row, SeState
 from dataplane.netlink import NetlinkTimeoutError
 from dataplane.nftrun import Loader
 from dataplane.refusals import Surroundings, refusals
@@ -43,6 +44,8 @@ class LocalDriver:
         self._held: tuple[SeState, int] | None = None
         self._loader = Loader()
         sysctl.prepare()
+        facts.count_arp()
+        self._ledger = finished.Ledger()
         capture.clean_stale()
 
     @property
@@ -77,6 +80,7 @@ class LocalDriver:
             self._held = None
             sysctl.restore(before)  # forwarding first: without the table nothing would be dropped
             nftrun.remove()
+            facts.forget_arp()
 
     def _sync_table(self, state: SeState) -> list[str]:
         """Bring the tables to ``state``, keeping counters where that is possible. Raises RefusedError."""
@@ -184,9 +188,25 @@ class LocalDriver:
     def interfaces(self) -> list[Interface]:
         return links.interfaces()
 
-    def flows(self, mark: int, mask: int) -> Iterator[Row]:
+    def flows(self, mark: int, mask: int, match: FlowMatch = EVERY_FLOW) -> Iterator[Row]:
         with _reading("connections"):
-            yield from conntrack.flows(mark, mask)
+            yield from conntrack.flows(mark, mask, match)
+
+    def watch(self) -> None:
+        """Begin to count what ends; of an agent, which lives as long as the driver. Raises OSError."""
+        self._ledger.start()
+
+    def facts(self, kind: str) -> Any:
+        if kind == "finished":
+            return self._ledger.sums()
+        if kind == "finished_last":
+            return self._ledger.last()
+        with _reading(kind):
+            return facts.read(kind)
+
+    def probe(self, kind: str, address: str, port: int = 0) -> Iterator[str]:
+        with _reading(f"answer to a {kind}"):
+            yield from probe.probe(kind, address, port)
 
     @_reading("counters")
     def counters(self) -> dict[str, tuple[int, int]]:

@@ -242,5 +242,30 @@ class Packet:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class FlowMatch:
+    """Which connections are asked for, as they were opened; what is left empty or 0 holds for all.
+
+    ``src``, ``dst``: an address or prefix; ``sport``, ``dport``: first and last port; ``any_ip``, ``any_port``: at any
+    of the ends, before or after translation; ``server``: address and port that answer (0: any port).
+    """
+
+    protocol: int = 0
+    src: str = ""
+    dst: str = ""
+    sport: tuple[int, int] = (0, 65535)
+    dport: tuple[int, int] = (0, 65535)
+    any_ip: str = ""
+    any_port: int = 0
+    server: tuple[str, int] = ("", 0)
+
+
+EVERY_FLOW = FlowMatch()
+FLOW_KEYS = (
+    "protocol", "src", "sport", "dst", "dport", "reply_src", "reply_sport", "reply_dst", "reply_dport", "status",
+    "mark", "state", "timeout", "age", "last_used", "packets", "bytes", "reply_packets", "reply_bytes",
+)  # fmt: skip
+"""The keys of a connection, in the order in which its values travel."""
+
 Row = dict[str, Any]
 """A runtime record; the drivers document the keys."""

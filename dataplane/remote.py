@@ -11,7 +11,7 @@ from typing import Any
 from dataplane import wire
 from dataplane.diff import Plan
 from dataplane.errors import UnreachableError
-from dataplane.model import CaptureSpec, Interface, Packet, Row, SeState
+from dataplane.model import EVERY_FLOW, FLOW_KEYS, CaptureSpec, FlowMatch, Interface, Packet, Row, SeState
 
 CALL_SECONDS = 10.0
 CHANGE_SECONDS = 150.0
@@ -72,12 +72,24 @@ class RemoteDriver:
     def drift(self) -> list[str]:
         return list(self._call("drift", seconds=CHANGE_SECONDS))
 
-    def flows(self, mark: int, mask: int) -> Iterator[Row]:
-        connection, answer = self._ask("flows", (mark, mask), self._seconds)
+    def flows(self, mark: int, mask: int, match: FlowMatch = EVERY_FLOW) -> Iterator[Row]:
+        for part in self._parts("flows", mark, mask, match):
+            yield from [dict(zip(FLOW_KEYS, values, strict=True)) for values in part]
+
+    def facts(self, kind: str) -> Any:
+        return self._call("facts", kind, seconds=CHANGE_SECONDS)
+
+    def probe(self, kind: str, address: str, port: int = 0) -> Iterator[str]:
+        for part in self._parts("probe", kind, address, port):
+            yield from part
+
+    def _parts(self, operation: str, *arguments: Any) -> Iterator[list[Any]]:
+        """The parts of a streamed answer, as JSON has them."""
+        connection, answer = self._ask(operation, arguments, self._seconds)
         finished = False
         try:
             while "part" in answer:
-                yield from _decoded(answer["part"], self._path)
+                yield answer["part"]
                 answer = self._receive(connection)
             finished = True
             wire.raise_error(answer)

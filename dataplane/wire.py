@@ -31,6 +31,7 @@ CLASSES: dict[str, type[Any]] = {
         model.Address, model.Route, model.Listener, model.Persistence, model.Leaving, model.Limits, model.Service,
         model.AddressMatch, model.PortMatch,
         model.ProtocolMatch, model.NatRule, model.SeState, model.Interface, model.CaptureSpec, model.Packet, Step,
+        model.FlowMatch,
     )
 }  # fmt: skip
 _FIELDS = {kind: tuple(part.name for part in fields(kind)) for kind in CLASSES.values()}

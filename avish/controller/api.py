@@ -12,6 +12,7 @@ from avish.api.request import Request, Response
 from avish.config.checks import require_checks
 from avish.config.store import Store
 from avish.controller.access import authorise
+from avish.controller.bases import Bases
 from avish.controller.captures import Captures
 from avish.controller.changes import Changes
 from avish.controller.commit import Committer
@@ -65,7 +66,7 @@ class Api:
         lint(parties.schema)
         require_checks(parties.schema)
         switch, rehearsals = CaptureSwitch(parties.captures), Rehearsals()
-        reads = Reads(parties.schema, parties.engines, switch)
+        reads = Reads(parties.schema, parties.engines, switch, Bases(parties.store))
         changes = Changes(parties.schema, parties.committer, switch, rehearsals)
         self._committer = parties.committer
         self._confirmations = parties.confirmations

@@ -31,6 +31,9 @@ class Objects:
         kind = self._reads.kind(parts[0])
         if request.method == "GET":
             return self._get(request, kind, parts[1:])
+        if request.method == "POST" and len(parts) > 2:
+            moment = self._reads.moment(self._changes.head(request), request.host, request.query)
+            return Response(200, self._reads.command(moment, kind, parts[1], "/".join(parts[2:])))
         allowed(request.method, kind, parts, request.path)
         name = "" if request.method == "POST" else request.query.get("name", "")
         slug = request.headers.get("slug", "")
@@ -44,7 +47,7 @@ class Objects:
         return [self._reads.shown(moment, kind, stored) if stored else {} for kind, stored in found]
 
     def _get(self, request: Request, kind: ObjectType, rest: Parts) -> Response:
-        moment = self._reads.moment(self._changes.head(request), request.host)
+        moment = self._reads.moment(self._changes.head(request), request.host, request.query)
         if not rest and not kind.singleton:
             return self._collection(request, moment, kind)
         uuid = rest[0] if rest else kind.name

@@ -5,15 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from avish.config.config import Body, Config
 from avish.config.normalise import normalise
 from avish.controller import debug
+from avish.controller.bases import Bases
 from avish.controller.bodies import Renderer, selected
 from avish.controller.commit import Head
+from avish.controller.cursors import Cursors
 from avish.controller.engines import Engine
 from avish.errors import ValidationError
+from avish.operate.listing import Listing
 from avish.operate.registry import RUN, RUNTIME
 from avish.operate.view import Seen, View
 from avish.schema.model import ObjectType, Schema
@@ -60,6 +64,15 @@ def _number(query: Mapping[str, str], name: str, otherwise: int) -> int:
         raise ValidationError(f"{name}: {query[name]!r} is not a whole number") from None
 
 
+def _size(query: Mapping[str, str]) -> int:
+    """Rows of a page of a long answer."""
+    return min(max(_number(query, "page_size", ROWS), 1), MOST_ROWS)
+
+
+ROWS, MOST_ROWS = 500, 10_000
+CLEAR = "/clear"
+"""How the path of a command ends whose counters shall start again."""
+NOTHING: Mapping[str, str] = MappingProxyType({})
 ALL = Wanted({})
 """Everything that is stored, and nothing beside it."""
 
@@ -75,8 +88,12 @@ class Moment:
 class Reads:
     """Answers GETs."""
 
-    def __init__(self, schema: Schema, engines: Mapping[str, Engine], switch: debug.CaptureSwitch) -> None:
+    def __init__(
+        self, schema: Schema, engines: Mapping[str, Engine], switch: debug.CaptureSwitch, bases: Bases
+    ) -> None:
         self._schema = schema
+        self._bases = bases
+        self._cursors = Cursors()
         self._engines = engines
         self.engine_names = engines.keys()
         self._switch = switch
@@ -96,13 +113,13 @@ class Reads:
             raise ValidationError(f"there is no object type {name!r}{hint}", status=404)
         return self._schema.object(name)
 
-    def moment(self, head: Head, host: str) -> Moment:
-        """What a request sees: the configuration of ``head``, and the engines as they are now."""
+    def moment(self, head: Head, host: str, query: Mapping[str, str] = NOTHING) -> Moment:
+        """What a request sees: the configuration of ``head``, the engines as they are now, and its own words."""
         seen = {
             name: Seen(name, e.driver, e.status == "connected", e.reason, e.since, head.state(name))
             for name, e in self._engines.items()
         }
-        return Moment(View(head.config, head.ids, seen), f"https://{host}")
+        return Moment(View(head.config, head.ids, seen, query), f"https://{host}")
 
     def collection(self, moment: Moment, kind: ObjectType, wanted: Wanted) -> Body:
         """{"count": .., "results": [..], "next": url when there is more}."""
@@ -145,7 +162,17 @@ class Reads:
             known = sorted(name for owner, name in self._commands if owner == kind.name)
             hint = f"; there are {', '.join(known)}" if known else ""
             raise ValidationError(f"a {kind.name} has no {api!r}{hint}", status=404)
-        return RUN[run](moment.view, body)
+        query = moment.view.query
+        if token := query.get("cursor", ""):
+            return self._cursors.following(token, _size(query))
+        key = (str(body["uuid"]), run)
+        answer = RUN[run](moment.view, body)
+        if isinstance(answer, Listing):
+            return self._cursors.first(answer, _size(query)) if "page_size" in query else answer.whole()
+        if api.endswith(CLEAR):
+            self._bases.keep(key, answer)
+            return None
+        return self._bases.applied(key, answer)
 
     def _matching(self, config: Config, kind: ObjectType, filters: Mapping[str, str]) -> list[Body]:
         if kind.names:

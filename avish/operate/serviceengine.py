@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_interface, ip_network
 from time import gmtime, strftime
 from typing import Any
 
 from avish.config.config import Body
 from avish.config.ids import rule_key
+from avish.operate.counts import Count
 from avish.operate.view import View, envelope
-from dataplane.model import NAT_MARK, Row, nat_counters
-
-VRF = "global"
-ALL_BITS = 0xFFFFFFFF
-TCP = 6
-TRANSLATED = 0x30
-"""IPS_SRC_NAT | IPS_DST_NAT: conntrack status of a flow whose addresses are rewritten."""
-SEEN_REPLY = 0x2
-TCP_STATES = {
-    "SYN_SENT": "setup",
-    "SYN_SENT2": "setup",
-    "SYN_RECV": "setup",
-    "ESTABLISHED": "established",
-    "FIN_WAIT": "half_closed",
-    "CLOSE_WAIT": "half_closed",
-    "LAST_ACK": "closed",
-    "TIME_WAIT": "closed",
-    "CLOSE": "reset",
-}
+from dataplane.model import Row, nat_counters
 
 
 def summary(view: View, body: Body) -> dict[str, Any]:
@@ -41,6 +23,31 @@ def summary(view: View, body: Body) -> dict[str, Any]:
     if body in view.group(body.get("se_group_ref"))[:1]:
         result["active_tags"] = ["ACTIVE_STANDBY_SE_1"]
     return result
+
+
+def detail(view: View, body: Body) -> dict[str, Any]:
+    """The summary, the machine behind the engine, its interfaces, and how often it came and went."""
+    seen = view.engine(body)
+    known, memory = summary(view, body), seen.driver.facts("memory")
+    vnics = [
+        {
+            "mac_addr": link["mac"],
+            "if_name": link["name"],
+            "mtu": link["mtu"],
+            "vnic_networks": [
+                {"ip": f"{row['ip']}/{row['prefixlen']}", "mode": "VIP" if row["own"] else "STATIC"}
+                for row in seen.addresses()
+                if row["interface"] == link["name"]
+            ],
+            "is_mgmt": False,
+            "state": "VNIC_STATE_UP" if link["up"] and link["running"] else "VNIC_STATE_DOWN",
+            "present_in_se": True,
+        }
+        for link in seen.driver.facts("links")
+    ]
+    resources = {"num_cores": memory["processors"], "memory": memory["total_kb"] // 1024}
+    rest = {name: value for name, value in known.items() if name != "oper_status"}
+    return {"name": body["name"], "resources": resources, "vnic": vnics, "oper_status": known["oper_status"], **rest}
 
 
 def oper_status(view: View, body: Body) -> dict[str, Any]:
@@ -94,58 +101,10 @@ def _rule_stats(view: View, policy: Body, counters: dict[str, tuple[int, int]]) 
         yield {
             "index": rule["index"],
             "name": rule["name"],
-            "hits": hits[0],
-            "evaluated": evaluated[0],
-            "action_hits": hits[0],
+            "hits": Count(hits[0]),
+            "evaluated": Count(evaluated[0]),
+            "action_hits": Count(hits[0]),
         }
-
-
-def nat_flows(view: View, body: Body) -> dict[str, Any]:
-    """Connections that a NAT rule translates."""
-    rows = view.engine(body).driver.flows(NAT_MARK, NAT_MARK)
-    return envelope(body) | {"natflow": [_flow(row) for row in rows]}
-
-
-def route_flows(view: View, body: Body) -> dict[str, Any]:
-    """Connections that are merely routed: no service, no NAT rule, not the engine's own."""
-    seen = view.engine(body)
-    rows = [row for row in seen.driver.flows(0, ALL_BITS) if _routed(row, seen.present)]
-    return envelope(body) | {"routeflow": [_flow(row) for row in rows]}
-
-
-def _routed(row: Row, own: set[str]) -> bool:
-    ends = (row["src"], row["dst"])
-    return not row["status"] & TRANSLATED and not any(end in own or end.startswith("127.") for end in ends)
-
-
-def _flow(row: Row) -> dict[str, Any]:
-    age, idle = row["age"], row["last_used"]
-    if age is not None and idle is not None:
-        idle = min(age, idle)  # the kernel rounds the one down, what is left of a timeout too
-    return {
-        "vrf_name": VRF,
-        "protocol": row["protocol"],
-        "original_flow": {"l_ip": row["src"], "l_port": row["sport"], "f_ip": row["dst"], "f_port": row["dport"]},
-        "mapped_flow": {
-            "l_ip": row["reply_dst"],
-            "l_port": row["reply_dport"],
-            "f_ip": row["reply_src"],
-            "f_port": row["reply_sport"],
-        },
-        "state_name": _state(row),
-        "age": _seconds(age),
-        "last_used": _seconds(idle),
-    }
-
-
-def _state(row: Row) -> str:
-    if row["protocol"] == TCP:
-        return TCP_STATES.get(row["state"], str(row["state"]).lower() or "unknown")
-    return "response" if row["status"] & SEEN_REPLY else "noresponse"
-
-
-def _seconds(value: float | None) -> str:
-    return "unknown" if value is None else f"{int(value)} sec"
 
 
 def network_service(view: View, body: Body) -> dict[str, Any]:
@@ -184,61 +143,6 @@ def _networkservices(view: View, body: Body) -> list[Body]:
 
 def _nat_policy(view: View, service: Body) -> Body | None:
     return view.config.target((service.get("routing_service") or {}).get("nat_policy_ref"))
-
-
-def route(view: View, body: Body) -> dict[str, Any]:
-    """The kernel's routes; flags as routing tables have them: U up, G by a gateway, H one host, S static."""
-    rows = view.engine(body).driver.routes()
-    return envelope(body) | {"route_entry": [_route_row(row) for row in rows]}
-
-
-def _route_row(row: Row) -> dict[str, Any]:
-    network = ip_network("0.0.0.0/0" if row["prefix"] in ("default", "") else row["prefix"])
-    flags = "U" + ("G" if row["gateway"] else "") + ("H" if network.prefixlen == network.max_prefixlen else "")
-    return {
-        "destination": str(network.network_address),
-        "gateway": row["gateway"] or "link",
-        "netmask": str(network.netmask),
-        "interface": row["interface"],
-        "rt_flags": flags + ("" if row["protocol"] == "kernel" else "S"),
-        "ifa_ip": row["source"] or "",
-        "vrf_id": 0,
-    }
-
-
-def arptable(view: View, body: Body) -> dict[str, Any]:
-    """The neighbours whose hardware address the kernel knows or asks for."""
-    rows = view.engine(body).driver.neighbours()
-    return envelope(body) | {"arp_entry": [_arp_row(row) for row in rows]}
-
-
-def _arp_row(row: Row) -> dict[str, Any]:
-    return {
-        "vnic_name": row["interface"],
-        "ip_address": row["ip"],
-        "mac_address": row["mac"] or "incomplete",
-        "vrf_id": 0,
-        "state": row["state"],
-    }
-
-
-def interface_summary(view: View, body: Body) -> dict[str, Any]:
-    """The interfaces with all their addresses."""
-    entries = []
-    for interface in view.engine(body).driver.interfaces():
-        addresses = [ip_interface(text) for text in interface.addresses]
-        entries.append(
-            {
-                "intf_name": interface.name,
-                "mac_address": interface.mac,
-                "ip_info": [{"ip_addr": str(one.ip), "net_mask": str(one.netmask)} for one in addresses],
-                "intf_state": "UP" if interface.up else "DOWN",
-                "owner_core": 0,
-                "linux_intf_name": interface.name,
-                "vrf_name": VRF,
-            }
-        )
-    return envelope(body) | {"interface_entries": entries}
 
 
 def time_text(seconds: float) -> str:

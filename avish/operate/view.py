@@ -15,6 +15,7 @@ from dataplane.errors import DataplaneError
 from dataplane.model import Row, SeState
 
 EMPTY = SeState()
+VRF = "global"
 Held = tuple[str, str, int, int]
 """Address, protocol, first and last port."""
 
@@ -43,6 +44,11 @@ class Seen:
     def addresses(self) -> list[Row]:
         """The driver's addresses."""
         return self._read("addresses", self.driver.addresses)
+
+    @cached_property
+    def counted(self) -> dict[str, tuple[int, int]]:
+        """The driver's counters."""
+        return self.driver.counters()
 
     def _read(self, what: str, ask: Callable[[], list[Row]]) -> list[Row]:
         """An engine that failed once is not asked again: each further wait would be as long."""
@@ -84,11 +90,15 @@ class Seen:
 
 @dataclass(frozen=True)
 class View:
-    """``engines`` by name. Runtime functions get one of these and the object they were asked about."""
+    """``engines`` by name; ``query``: filters and options as typed.
+
+    Runtime functions get one of these and the object they were asked about.
+    """
 
     config: Config
     ids: Ids
     engines: Mapping[str, Seen] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
 
     def engine(self, body: Body) -> Seen:
         """The engine of a serviceengine object; UnavailableError when there is none behind it."""

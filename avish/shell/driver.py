@@ -24,6 +24,7 @@ from avish.shell.effects import (
     Print,
     ReadFile,
     Reply,
+    Rows,
     Spawn,
     Stream,
     Warn,
@@ -149,13 +150,15 @@ class Driver:
             return self.screen.confirm(effect.text)
         return self.screen.pause(effect.seconds) if isinstance(effect, Pause) else self.screen.spawn(effect.argv)
 
-    def _show(self, effect: Document | Print | Warn | Frame | Stream | Exit) -> None:
+    def _show(self, effect: Document | Print | Rows | Warn | Frame | Stream | Exit) -> None:
         if isinstance(effect, Document):
             if self.as_json or effect.form:
                 self._out(document(effect.value, effect.form), effect.pipes, page=not self.as_json)
         elif isinstance(effect, Print):
             if not self.as_json:
                 self._out(effect.text, effect.pipes, page=effect.page)
+        elif isinstance(effect, Rows):
+            self._rows(effect)
         elif isinstance(effect, Warn):
             self.screen.err(f"warning: {effect.text}")
         elif isinstance(effect, Frame):
@@ -164,6 +167,14 @@ class Driver:
             self.streams.start(effect)
         else:
             self.leaving = True
+
+    def _rows(self, page: Rows) -> None:
+        from avish.shell import listing
+
+        if self.as_json:
+            self._out(listing.json_text(page), (), page=False)
+        else:
+            self._out(listing.table(page), (), page=True)
 
     def _out(self, text: str, pipes: Pipes, *, page: bool) -> None:
         if pipes:

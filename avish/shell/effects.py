@@ -38,6 +38,17 @@ class Document(NamedTuple):
     pipes: Pipes = ()
 
 
+class Rows(NamedTuple):
+    """A page of a long answer: ``rows`` stand under ``key`` behind ``head``, counted from ``number`` on."""
+
+    head: Mapping[str, Any]
+    key: str
+    rows: list[Any]
+    number: int
+    first: bool
+    last: bool
+
+
 class Warn(NamedTuple):
     """A sentence beside the output (standard error in a script)."""
 
@@ -105,7 +116,9 @@ class Exit(NamedTuple):
     """Leave the shell."""
 
 
-Effect = Call | Print | Document | Warn | Stream | Ask | Confirm | Frame | Pause | ReadFile | WriteFile | Spawn | Exit
+Effect = (
+    Call | Print | Document | Rows | Warn | Stream | Ask | Confirm | Frame | Pause | ReadFile | WriteFile | Spawn | Exit
+)
 
 
 class Reply(NamedTuple):

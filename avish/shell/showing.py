@@ -8,11 +8,13 @@ from typing import Any
 from avish.lang.tree import Op
 from avish.lang.walk import Walk
 from avish.schema.model import ObjectType
-from avish.shell import render
+from avish.shell import listing, render
 from avish.shell.candidate import Body
-from avish.shell.effects import Call, Document, Print
+from avish.shell.effects import Call, Document, Print, Rows
+from avish.shell.listing import NEXT
 from avish.shell.session import Order, Run, Session, pipes_of
 
+PAGES_AFTER = 5000
 PAGE = 500
 """Objects of a list that are asked for at once, where a person looks at the first page."""
 
@@ -76,12 +78,48 @@ def run(session: Session, order: Order) -> Run:
     if named is not None:
         body = yield from session.existing(session.tree.schema.object(named.name), order.args[named.name])
         path = f"/api/{named.name}/{body['uuid']}/{command.api}"
-    given = {**order.walk.given("filter"), **order.options}
+    given = {**order.walk.given("filter"), **order.options, **_more(order, named)}
     query = {name: _text(value) for name, value in given.items()}
+    if command.method == "GET":
+        query["page_size"] = str(PAGE)
     reply = yield from session.ask(Call(command.method, path, query))
-    if reply.body is not None:
+    if isinstance(reply.body, dict) and NEXT in reply.body:
+        yield from _rows(session, Call(command.method, path, query), reply.body, order.walk)
+    elif reply.body is not None:
         yield from answer(reply.body, render.plain_table(reply.body), order.walk)
+    elif command.method == "POST":
+        yield Print("Done")
     yield from session.warn(reply)
+
+
+def _more(order: Order, named: Any) -> dict[str, Any]:
+    """The arguments of the path that do not name the object."""
+    return {name: value for name, value in order.args.items() if named is None or name != named.name}
+
+
+def _rows(session: Session, call: Call, body: Body, walk: Walk) -> Run:
+    """The pages of a long answer; what goes through a pipe or is one document by form is put together first."""
+    if walk.form or walk.pipes:
+        while NEXT in body:
+            key = listing.parts(body)[1]
+            reply = yield from session.ask(_following(call, body))
+            rows = [*body[key], *reply.body[key]]
+            body = {**reply.body, key: rows}
+        yield from answer(body, render.plain_table(body), walk)
+        return
+    number, first = 1, True
+    while True:
+        head, key, rows = listing.parts(body)
+        last = NEXT not in body
+        yield Rows(head, key, rows, number, first, last)
+        if last:
+            return
+        number, first = number + len(rows), False
+        body = (yield from session.ask(_following(call, body))).body
+
+
+def _following(call: Call, body: Body) -> Call:
+    return call._replace(query={"cursor": body[NEXT], "page_size": str(PAGES_AFTER)})
 
 
 def _text(value: Any) -> str:

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from dataplane import conntrack, netlink
+from dataplane.flowlayout import Layouts
 
 
 def flow_tuple(src, dst, protocol, *ports):
@@ -19,16 +20,20 @@ def eight(number):
     return number.to_bytes(8, "big")
 
 
-def attributes(*, protocol=6, ports=(40000, 21), reply_ports=(2121, 40000), state=3, timeout=431990, started=1000):
+def attributes(
+    *, protocol=6, ports=(40000, 21), reply_ports=(2121, 40000), state=3, timeout=431990, started=1000, counted=True
+):
+    """The values of one message, as a layout reads them."""
     data = netlink.attribute(1, flow_tuple("10.0.0.1", "10.0.0.50", protocol, *ports))
     data += netlink.attribute(2, flow_tuple("10.1.0.1", "10.0.0.1", protocol, *reply_ports))
     data += netlink.big32(3, 0x1AE) + netlink.big32(7, timeout) + netlink.big32(8, 0x80000005)
-    data += netlink.nested(9, netlink.attribute(1, eight(3)), netlink.attribute(2, eight(180)))
-    data += netlink.nested(10, netlink.attribute(1, eight(2)), netlink.attribute(2, eight(120)))
-    data += netlink.nested(20, netlink.attribute(1, eight(started * 10**9)))
     if protocol == 6:
         data += netlink.nested(4, netlink.nested(1, netlink.attribute(1, bytes([state]))))
-    return netlink.parse(data)
+    if counted:
+        data += netlink.nested(9, netlink.attribute(1, eight(3)), netlink.attribute(2, eight(180)))
+        data += netlink.nested(10, netlink.attribute(1, eight(2)), netlink.attribute(2, eight(120)))
+        data += netlink.nested(20, netlink.attribute(1, eight(started * 10**9)))
+    return Layouts().read(netlink.netfilter_header(2) + data)
 
 
 class Full:
@@ -76,6 +81,16 @@ def test_last_use_is_told_only_when_it_can_be_true(timeout, now, expected):
 
 
 def test_without_time_stamps_and_counters_age_is_unknown():
-    parts = {kind: data for kind, data in attributes().items() if kind not in (9, 10, 20)}
-    row = conntrack.row(parts, 1005.0, Full())
+    row = conntrack.row(attributes(counted=False), 1005.0, Full())
     assert (row["age"], row["packets"], row["last_used"]) == (None, 0, 10)
+
+
+def test_messages_of_one_length_that_are_built_differently_are_both_understood():
+    layouts = Layouts()
+    header = netlink.netfilter_header(2)
+    pair = netlink.nested(1, flow_tuple("10.0.0.1", "10.0.0.2", 6, 1, 2)) + netlink.nested(
+        2, flow_tuple("10.0.0.2", "10.0.0.1", 6, 2, 1)
+    )
+    marked = layouts.read(header + pair + netlink.big32(8, 7) + netlink.big32(3, 1))
+    other = layouts.read(header + pair + netlink.big32(3, 1) + netlink.big32(8, 7))
+    assert (marked["mark"], marked["status"]) == (other["mark"], other["status"]) == (7, 1)

@@ -1,0 +1,137 @@
+"""Counters of the kernel's protocols, and what the machine of a service engine has to give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from avish.config.config import Body
+from avish.errors import UnavailableError
+from avish.operate.counts import Count, counted
+from avish.operate.view import View, envelope
+
+IP = {
+    "ips_total": "InReceives",
+    "ips_badhlen": "InHdrErrors",
+    "ips_badaddr": "InAddrErrors",
+    "ips_fragments": "ReasmReqds",
+    "ips_fragdropped": "ReasmFails",
+    "ips_fragtimeout": "ReasmTimeout",
+    "ips_forward": "ForwDatagrams",
+    "ips_noproto": "InUnknownProtos",
+    "ips_delivered": "InDelivers",
+    "ips_localout": "OutRequests",
+    "ips_odropped": "OutDiscards",
+    "ips_reassembled": "ReasmOKs",
+    "ips_fragmented": "FragOKs",
+    "ips_ofragments": "FragCreates",
+    "ips_cantfrag": "FragFails",
+    "ips_noroute": "OutNoRoutes",
+    "ips_idropped": "InDiscards",
+}
+IP_MORE = {"ips_badsum": "InCsumErrors", "ips_tooshort": "InTruncatedPkts", "ips_cantforward": "InNoRoutes"}
+ICMP_KINDS = {
+    "ICMP_ECHOREQ": "Echos",
+    "ICMP_ECHOREPLY": "EchoReps",
+    "ICMP_UNREACH": "DestUnreachs",
+    "ICMP_SOURCEQUENCH": "SrcQuenchs",
+    "ICMP_REDIRECT": "Redirects",
+    "ICMP_TIMXCEED": "TimeExcds",
+    "ICMP_PARAMPROB": "ParmProbs",
+    "ICMP_TSTAMP": "Timestamps",
+    "ICMP_TSTAMPREPLY": "TimestampReps",
+    "ICMP_MASKREQ": "AddrMasks",
+    "ICMP_MASKREPLY": "AddrMaskReps",
+}
+
+
+def ipstat(view: View, body: Body) -> dict[str, Any]:
+    """IPv4 of the engine's namespace, in the original's names; what Linux does not count is left out."""
+    groups = view.engine(body).driver.facts("protocols")
+    return envelope(body) | counted(groups.get("Ip", {}), IP) | counted(groups.get("IpExt", {}), IP_MORE)
+
+
+def icmpstat(view: View, body: Body) -> dict[str, Any]:
+    """ICMP received and sent by kind."""
+    found = view.engine(body).driver.facts("protocols").get("Icmp", {})
+    return envelope(body) | {
+        "icps_inhist": counted(found, {ours: f"In{kind}" for ours, kind in ICMP_KINDS.items()}),
+        "icps_outhist": counted(found, {ours: f"Out{kind}" for ours, kind in ICMP_KINDS.items()}),
+        "more_stats": counted(found, {"icps_error": "InErrors", "icps_checksum": "InCsumErrors"}),
+    }
+
+
+def arpstat(view: View, body: Body) -> dict[str, Any]:
+    """ARP requests and replies, counted from the start of the agent on."""
+    found = view.engine(body).driver.facts("arp")
+    if not found:
+        raise UnavailableError(f"{body['name']} does not count ARP: its kernel refused the table for it")
+    names = ("txrequests", "txreplies", "rxrequests", "rxreplies")
+    total = {"received": Count(found["rxrequests"] + found["rxreplies"])}
+    return envelope(body) | {name: Count(found[name]) for name in names} | total
+
+
+def cpu(view: View, body: Body) -> dict[str, Any]:
+    """Shares of the processors over a tenth of a second, and of the engine's processes; memory in kilobytes."""
+    driver = view.engine(body).driver
+    found, memory = driver.facts("processor"), driver.facts("memory")
+    return {
+        "se_ref": envelope(body)["se_ref"],
+        "total_linux_cpu_utilization": found["busy"],
+        "total_cpu_utilization": round(sum(one["cpu"] for one in found["processes"]), 1),
+        "total_memory": memory["total_kb"],
+        "free_memory": memory["available_kb"],
+        "idle_cpu": found["idle"],
+        "process_cpu_utilization": [
+            {
+                "process_name": one["name"],
+                "process_cpu_usage": one["cpu"],
+                "process_memory_usage": one["memory_kb"],
+            }
+            for one in sorted(found["processes"], key=lambda one: -one["memory_kb"])
+        ],
+    }
+
+
+def meminfo(view: View, body: Body) -> dict[str, Any]:
+    """Memory of the agent and of the connection table in bytes, and of the machine."""
+    found = view.engine(body).driver.facts("memory")
+    table: dict[str, Any] = {"connections": found["connections"]}
+    if found["connection_bytes"]:
+        table["bytes_per_connection"] = found["connection_bytes"]
+        table["bytes_allocated"] = found["connections"] * found["connection_bytes"]
+    return envelope(body) | {
+        "memory_config": {
+            "number_of_CPUs": found["processors"],
+            "pointer_size": found["pointer_size"],
+            "page_size": found["page_size"],
+        },
+        "process_memory_stats": {"bytes_mapped": found["own_kb"] * 1024},
+        "connection_memory_stats": table,
+        "machine_memory_stats": {
+            "bytes_total": found["total_kb"] * 1024,
+            "bytes_available": found["available_kb"] * 1024,
+            "bytes_cached": found["cached_kb"] * 1024,
+            "bytes_slab": found["slab_kb"] * 1024,
+        },
+    }
+
+
+def capabilities(view: View, body: Body) -> dict[str, Any]:
+    """What the kernel and the programs of the engine's machine can do."""
+    return {"se_ref": envelope(body)["se_ref"], "capabilities": dict(view.engine(body).driver.facts("capabilities"))}
+
+
+def bgp(view: View, body: Body) -> dict[str, Any]:
+    """The sessions of the routing daemon, where a VRF has a BGP profile."""
+    configured = [vrf["name"] for vrf in view.config.all("vrfcontext") if vrf.get("bgp_profile")]
+    if not configured:
+        raise UnavailableError(
+            "no VRF has a bgp_profile: there is no BGP to show (configure vrfcontext NAME, bgp_profile)"
+        )
+    found = view.engine(body).driver.facts("capabilities")
+    if found["program_vtysh"] == "not installed":
+        raise UnavailableError(
+            f"BGP is configured in {', '.join(configured)}, but no routing daemon (FRR, program vtysh) is installed: "
+            "nothing is announced"
+        )
+    return envelope(body) | {"quagga_config": view.engine(body).driver.facts("bgp")}

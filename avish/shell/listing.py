@@ -1,0 +1,70 @@
+"""A long answer as it comes, page by page: tables whose rows are numbered through, or one JSON document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from avish.shell import render
+from avish.shell.effects import Rows
+
+NEXT = "next_cursor"
+
+
+def parts(body: Mapping[str, Any]) -> tuple[dict[str, Any], str, list[Any]]:
+    """What stands before the rows of a page, the key of the rows, and the rows."""
+    key = next((name for name, value in reversed(list(body.items())) if isinstance(value, list)), "")
+    head = {name: value for name, value in body.items() if name not in (key, NEXT)}
+    return head, key, body.get(key, [])
+
+
+def table(page: Rows) -> str:
+    """A page as a Field/Value table."""
+    pairs: list[tuple[str, str]] = list(render.plain_rows(page.head)) if page.first else []
+    for number, one in enumerate(page.rows, page.number):
+        label = f"{page.key}[{number}]"
+        if isinstance(one, dict):
+            pairs.append((label, ""))
+            pairs += _rows(one, "  ")
+        else:
+            pairs.append((label, render.cell(one)))
+    return _box(pairs)
+
+
+def _rows(message: Mapping[str, Any], indent: str) -> Iterator[tuple[str, str]]:
+    """As ``render.plain_rows``, quickly: numbers and short texts are nearly all there is."""
+    for name, value in message.items():
+        if type(value) is int:
+            yield indent + name, str(value)
+        elif type(value) is str and value.isprintable() and "/api/" not in value:
+            yield indent + name, value
+        elif type(value) is dict and set(value) not in render.SCALARS:
+            yield indent + name, ""
+            yield from _rows(value, indent + "  ")
+        else:
+            yield from render.plain_rows({name: value}, indent)
+
+
+def _box(pairs: list[tuple[str, str]]) -> str:
+    if any(len(text) > render.WRAP or not text.isprintable() for _, text in pairs):
+        return render.box(("Field", "Value"), [(name, render.wrapped(text)) for name, text in pairs])
+    left = max([5, *(len(name) for name, _ in pairs)])
+    right = max([5, *(len(text) for _, text in pairs)])
+    rule = f"+{'-' * (left + 2)}+{'-' * (right + 2)}+"
+    lines = [f"| {name:<{left}} | {text:<{right}} |" for name, text in pairs]
+    return "\n".join([rule, f"| {'Field':<{left}} | {'Value':<{right}} |", rule, *lines, rule])
+
+
+def json_text(page: Rows) -> str:
+    """A page as its piece of one JSON document: each row on a line of its own."""
+    lines = [json.dumps(one, ensure_ascii=False) for one in page.rows]
+    body = ",\n    ".join(lines)
+    if page.first:
+        head = "".join(f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)},\n" for k, v in page.head.items())
+        body = f"{{\n{head}  {json.dumps(page.key)}: [" + (f"\n    {body}" if lines else "")
+    elif lines:
+        body = f"    {body}"
+    if not page.last:
+        return body + ","
+    return body + ("\n  ]\n}" if lines or not page.first else "]\n}")
