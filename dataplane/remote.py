@@ -74,7 +74,13 @@ class RemoteDriver:
 
     def flows(self, mark: int, mask: int, match: FlowMatch = EVERY_FLOW) -> Iterator[Row]:
         for part in self._parts("flows", mark, mask, match):
-            yield from [dict(zip(FLOW_KEYS, values, strict=True)) for values in part]
+            yield from self._flow_rows(part)
+
+    def _flow_rows(self, part: list[Any]) -> list[Row]:
+        try:
+            return [dict(zip(FLOW_KEYS, values, strict=True)) for values in part]
+        except (TypeError, ValueError) as error:
+            raise UnreachableError(f"the agent at {self._path} cannot be understood: {error}") from error
 
     def facts(self, kind: str) -> Any:
         return self._call("facts", kind, seconds=CHANGE_SECONDS)

@@ -102,7 +102,7 @@ class Reads:
             (argument[1:-1], command.api): command.run
             for command in schema.commands
             for argument in command.path
-            if argument.startswith("<")
+            if command.run and argument.startswith("<")
         }
 
     def kind(self, name: str) -> ObjectType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from avish.config.config import Body
+from avish.operate.filters import server_wanted
 from avish.operate.view import View
 
 NOT_CHECKED = {"state": "not checked", "reason": ["health is not probed yet; enabled servers are used"]}
@@ -44,7 +45,11 @@ def oper_status(view: View, body: Body) -> dict[str, Any]:
 def server_summary(view: View, body: Body) -> list[dict[str, Any]]:
     """One message per server."""
     monitors = [{"name": view.name_of(ref), "state": "not checked"} for ref in body.get("health_monitor_refs", [])]
-    return [_server(server, body, monitors) for server in body.get("servers", [])]
+    return [_server(server, body, monitors) for server in body.get("servers", []) if _wanted(view, server, body)]
+
+
+def _wanted(view: View, server: Body, pool: Body) -> bool:
+    return server_wanted(view.query, server["ip"]["addr"], server.get("port") or pool.get("default_server_port", 0))
 
 
 def _server(server: Body, pool: Body, monitors: list[dict[str, str]]) -> dict[str, Any]:

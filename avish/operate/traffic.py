@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from avish.operate.flows import ALL_BITS, ENDINGS, TCP_STATES, phase
 from avish.operate.view import View
 from dataplane.model import FlowMatch, Row
 
-Wanted = Callable[[Row], bool]
+OVER = ("closed", "reset")
 
 
 @dataclass
@@ -36,10 +36,13 @@ class Traffic:
         return self.open + self.ended
 
     def add_open(self, row: Row) -> None:
-        """One connection of the kernel's table."""
-        self.open += 1
+        """One connection of the kernel's table; one that both sides have closed only waits there to be forgotten."""
         name = phase(row)
-        self.phases[name] = self.phases.get(name, 0) + 1
+        over = name in OVER
+        self.open += not over
+        self.ended += over
+        counted = self.endings if over else self.phases
+        counted[name] = counted.get(name, 0) + 1
         self._add(row)
 
     def add_ended(self, total: Row) -> None:
