@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 from queue import Queue
@@ -110,9 +110,13 @@ class FakeDriver:
 
     def facts(self, kind: str) -> Any:
         self._asked("facts")
-        if kind not in self.fact_values:
+        if kind in self.fact_values:
+            return self.fact_values[kind]
+        if kind == "links":
+            return [_link_row(link) for link in self.own_interfaces]
+        if kind not in _NOTHING:
             raise RefusedError(f"nothing reads {kind!r} from the kernel")
-        return self.fact_values[kind]
+        return _NOTHING[kind]
 
     def probe(self, kind: str, address: str, port: int = 0) -> Iterator[str]:
         self._asked("probe")
@@ -232,6 +236,36 @@ def _in_words(step: Step) -> str:
     if step.op == "drop":
         return f"{step.table} {step.key} does not belong here"
     return f"{step.table} {step.key} {'is missing' if step.old is None else 'differs'}"
+
+
+_NOTHING: Mapping[str, Any] = {
+    "finished": {"since": 0.0, "lost": 0, "totals": []},
+    "finished_last": [],
+    "sockets": [],
+    "socket_details": [],
+    "routes6": [],
+    "neighbours6": [],
+    "connections": dict.fromkeys(
+        ("entries", "max", "found", "insert", "drop", "invalid", "error", "early_drop", "insert_failed"), 0
+    ),
+    "texts": {},
+}
+"""What the readers say of an engine that has done nothing yet."""
+
+
+def _link_row(link: Interface) -> Row:
+    return {
+        "name": link.name,
+        "index": link.index,
+        "mac": link.mac,
+        "mtu": link.mtu,
+        "up": link.up,
+        "running": link.up,
+        "kind": "veth",
+        "master": "",
+        "vlan": 0,
+        "statistics": dict.fromkeys(("rx_packets", "rx_bytes", "tx_packets", "tx_bytes"), 0),
+    }
 
 
 def _route_row(prefix: str, gateway: str | None, interface: str, source: str | None, protocol: str) -> Row:

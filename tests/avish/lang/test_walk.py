@@ -302,7 +302,7 @@ def test_an_error_marks_the_word_and_names_the_nearest(line, modes, text, marked
         ("show", (), "the line ends too early: what to show is missing", "applicationpersistenceprofile"),
         ("do", (), "the line ends too early: a command is missing", "attach"),
         (
-            "show serviceengine se1 interface",
+            "show pool p1 server",
             (),
             "the line ends too early: the rest of the command is missing",
             "summary",
