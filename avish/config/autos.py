@@ -15,6 +15,11 @@ def _route_ids(body: Body) -> None:
     _number(body.get("static_routes", []), "route_id", 1)
 
 
+def _node_route_ids(body: Body) -> None:
+    for node in body.get("nodes", []):
+        _route_ids(node)
+
+
 def _vip_ids(body: Body) -> None:
     """VIPs are numbered from 0, as the vendor does."""
     _number(body.get("vip", []), "vip_id", 0)
@@ -62,4 +67,5 @@ AUTOS: dict[str, Callable[[Body], None]] = {
     "virtualservice": _port_ranges,
     "pool": _hostnames,
     "controllerproperties": _warning_days,
+    "cluster": _node_route_ids,
 }

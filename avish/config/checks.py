@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 
-from avish.config import checks_engines, checks_policies, checks_pools, checks_routing, checks_service
+from avish.config import checks_engines, checks_policies, checks_pools, checks_routing, checks_service, checks_system
 from avish.config.checked import Check, Checked
 from avish.errors import Issue, SchemaError
 from avish.schema.model import Schema
@@ -76,8 +76,13 @@ CHECKS: dict[str, Check] = {
         checks_pools.multiplexing_against_preserve,
         checks_policies.security_rules_complete,
         checks_policies.l4_rules_complete,
-        checks_policies.certificate_warnings,
-        checks_policies.ntp_keys_known,
+        checks_system.certificate_warnings,
+        checks_system.ntp_keys_known,
+        checks_system.alert_rule_complete,
+        checks_system.autoscale_sizes,
+        checks_system.backup_goes_somewhere,
+        checks_system.cluster_nodes_sound,
+        checks_system.schedule_complete,
         checks_pools.persistence_profile_complete,
     )
 }

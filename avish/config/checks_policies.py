@@ -1,4 +1,4 @@
-"""Checks of rules about connections: network security policies, layer 4 policies; and of the system's own settings."""
+"""Checks of rules about connections: network security policies and layer 4 policies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ SELECTED = {
     "L4_RULE_ACTION_SELECT_POOLGROUP": "pool_group_ref",
 }
 """What each action of a layer 4 rule needs."""
-LEAST_WARNINGS = 3
 PORT_SIDES = {"vs_port": "", "client_port": "ranges", "port": "port_ranges"}
 """Where ports are compared, and the name of its ranges."""
 
@@ -60,29 +59,3 @@ def _empty_matches(checked: Checked, path: str, match: Body) -> Iterator[Issue]:
                     f"{path}.{side}.{ranges}[{number}]",
                     f"{item['start']}-{item['end']} runs backwards; exchange start and end",
                 )
-
-
-def certificate_warnings(checked: Checked) -> Iterator[Issue]:
-    """The vendor wants at least three warnings before a certificate ends."""
-    days = checked.body.get("ssl_certificate_expiry_warning_days", [])
-    if len(set(days)) != len(days):
-        yield checked.error("ssl_certificate_expiry_warning_days", "a day stands there twice; give each once")
-    elif days and len(days) < LEAST_WARNINGS:
-        yield checked.error(
-            "ssl_certificate_expiry_warning_days",
-            f"{len(days)} are too few: give at least {LEAST_WARNINGS} different numbers of days",
-        )
-
-
-def ntp_keys_known(checked: Checked) -> Iterator[Issue]:
-    """A time server proves its answers with a key that is there."""
-    ntp = checked.body.get("ntp_configuration", {})
-    known = {key["key_number"] for key in ntp.get("ntp_authentication_keys", [])}
-    for number, server in enumerate(ntp.get("ntp_servers", []), 1):
-        wanted = server.get("key_number")
-        if wanted is not None and wanted not in known:
-            yield checked.error(
-                f"ntp_configuration.ntp_servers[{number}].key_number",
-                f"there is no key {wanted}; add it first (ntp_authentication_keys key_number {wanted}), "
-                "or leave key_number out",
-            )

@@ -188,6 +188,8 @@ def _parse(entry: Mapping[str, Any], reads: Reads) -> Write:
 
 def allowed(method: str, kind: ObjectType, parts: tuple[str, ...], path: str) -> None:
     """ValidationError (405) unless a method writes at a path; ``parts``: those below /api/."""
+    if kind.verb == "show":
+        raise ValidationError(f"a {kind.name} is made by the controller itself: it can only be read", status=405)
     if kind.singleton and method in ("POST", "DELETE"):
         raise ValidationError(
             f"there is always exactly one {kind.name}: it is neither made nor deleted; change it with PUT or PATCH",

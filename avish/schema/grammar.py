@@ -13,7 +13,7 @@ import yaml
 from avish.errors import SchemaError
 from avish.schema import types
 from avish.schema.commands import commands_of
-from avish.schema.model import Column, Field, Message, ObjectType, Schema
+from avish.schema.model import Column, Command, Field, Message, ObjectType, Schema
 from avish.schema.place import Place, known
 from avish.schema.tables import outside_nouns, shell_words, system_objects
 
@@ -62,6 +62,8 @@ FIELD_KEYS = {
 }
 MESSAGE_KEYS = {"help", "key", "bare", "partial", "fields"}
 KINDS = {"type", "enum", "ref", "message", "fields"}
+VERBS = ("configure", "debug", "show")
+"""Of objects; what is only shown is made by the controller itself."""
 SHELL_WORDS = {"cancel", "do", "exit", "no", "save", "where"}
 SIMPLE_TYPES: Mapping[str, type[types.Type]] = {
     "name": types.Name,
@@ -123,14 +125,16 @@ def compile_grammar(texts: Mapping[str, bytes]) -> Schema:
     _no_twins(objects)
     for name, home in library.homes.items():
         library.message(name, Place(home))
+    commands = commands_of(
+        {n: v for n, v in loaded.items() if n.startswith("commands/")},
+        {o.word: o.name for o in objects if o.verb != "debug" and not o.singleton},
+        partial(_field, library=library),
+    )
+    _no_shadows(objects, commands)
     return Schema(
         index={o.name: (o.verb, o.word, o.help) for o in sorted(objects, key=lambda o: o.name)},
         packed={o.name: pickle.dumps(o) for o in objects},
-        commands=commands_of(
-            {n: v for n, v in loaded.items() if n.startswith("commands/")},
-            {o.word: o.name for o in objects if o.verb == "configure"},
-            partial(_field, library=library),
-        ),
+        commands=commands,
         words=shell_words(loaded.get("shell.yaml") or {}),
         defaults=system_objects(
             {n: v for n, v in loaded.items() if n == "system_defaults.yaml" or n.startswith("defaults/")},
@@ -171,8 +175,8 @@ def _object(place: Place, raw: Any, library: _Library) -> ObjectType:
             raise place.error(f"{needed} is missing")
     if not isinstance(raw["fields"], dict):
         raise place.error("fields are no mapping")
-    if raw.get("verb", "configure") not in ("configure", "debug"):
-        raise place.error(f"verb: {raw['verb']!r} is neither configure nor debug")
+    if raw.get("verb", "configure") not in VERBS:
+        raise place.error(f"verb: {raw['verb']!r} is none of {', '.join(VERBS)}")
     if raw.get("scope", "tenant") not in ("tenant", "cloud", "system"):
         raise place.error(f"scope: {raw['scope']!r} is none of tenant, cloud, system")
     if raw.get("names") and raw["names"] not in library.objects:
@@ -344,6 +348,13 @@ def _default(target: Field, raw: Any, place: Place) -> Any:
         return target.leaf.check(raw)
     except (ValueError, TypeError) as error:
         raise place.error(f"default: its own type refuses it: {error}") from None
+
+
+def _no_shadows(objects: list[ObjectType], commands: list[Command]) -> None:
+    paths = {command.path for command in commands}
+    for item in objects:
+        if item.singleton and ("show", *item.words) in paths:
+            raise SchemaError(f"commands: 'show {item.word}' is made from objects/{item.name}.yaml already")
 
 
 def _no_twins(objects: list[ObjectType]) -> None:

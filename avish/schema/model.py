@@ -105,12 +105,13 @@ class ObjectType(Message):
             return [(f"configure {self.word}", f"Change: {self.help}"), (f"show {self.word}", f"Show: {self.help}")]
         one = f"<{self.word}>"
         shown = f"show debug {self.word}" if self.verb == "debug" else f"show {self.word}"
-        own = [
-            (f"{self.verb} {self.word} {one}", f"Change: {self.help}"),
+        change, delete = f"{self.verb} {self.word} {one}", f"delete {self.word} {one}"
+        return [
+            *([(change, f"Change: {self.help}")] if self.verb != "show" else []),
             (shown, f"List: {self.help}"),
             (f"{shown} {one}", f"Show one: {self.help}"),
+            *([(delete, f"Delete: {self.help}")] if self.verb == "configure" else []),
         ]
-        return own if self.verb == "debug" else [*own, (f"delete {self.word} {one}", f"Delete: {self.help}")]
 
 
 @dataclass(slots=True, eq=False)

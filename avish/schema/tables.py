@@ -79,9 +79,13 @@ def _written_out(body: Any, message: Message, place: Place) -> dict[str, Any]:
 
 
 def _elements(field: Field, value: Any, place: Place) -> list[Any]:
-    """``{each: resource, by: type, READ_ACCESS: [A, B]}`` stands for two elements with type READ_ACCESS."""
+    """``{each: resource, by: type, READ_ACCESS: [A, B]}`` stands for two elements with type READ_ACCESS,
+    ``{each: resource, values: [A, B]}`` for two with nothing else.
+    """
     if not isinstance(value, dict):
         return list(value)
+    if field.message is not None and value.keys() == {"each", "values"}:
+        return [{value["each"]: one} for one in value["values"]]
     if field.message is None or not value.keys() >= {"each", "by"}:
         raise place.error("a list is expected here, or a mapping with each and by")
     groups = ((group, one) for group in value if group not in ("each", "by") for one in value[group])

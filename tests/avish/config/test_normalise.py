@@ -89,8 +89,8 @@ def test_a_reference_to_nothing_suggests(world):
 
 
 def test_a_reference_kept_by_name(world):
-    pool = world.put("pool", name="p", analytics_profile_ref="https://c/api/analyticsprofile/x-1#Mine")
-    assert pool["analytics_profile_ref"] == "Mine"
+    pool = world.put("pool", name="p", ssl_profile_ref="https://c/api/sslprofile/x-1#Mine")
+    assert pool["ssl_profile_ref"] == "Mine"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,15 @@ from avish.config.store import SqliteStore, Who
 from avish.config.transaction import Put, Restore, prepare
 from avish.schema.load import schema
 
-LATER = ("applicationpersistenceprofile", "stringgroup", "role", "user", "useraccountprofile", "systemconfiguration")
+LATER = (
+    "alertconfig",
+    "applicationpersistenceprofile",
+    "stringgroup",
+    "role",
+    "user",
+    "useraccountprofile",
+    "systemconfiguration",
+)
 PROFILE = "System-Persistence-Client-IP"
 
 

@@ -26,7 +26,7 @@ def texts(before, *lines):
         ('configure pool "p 2', (), ['"p 2"']),
         ("configure pool zz", (), ["NAME"]),
         ("delete pool p1", (), ["p1"]),
-        ("debug ", (), ["serviceengine", "virtualservice"]),
+        ("debug ", (), ["controller", "serviceengine", "virtualservice"]),
         ("debug serviceengine ", (), ["NAME", "se1"]),
         ("show debug serviceengine ", (), ["NAME", "se1", "<cr>"]),
         ("show pool p1 ", (), ["summary", "server", "detail", "hmon", "algo", "vs", "<cr>"]),

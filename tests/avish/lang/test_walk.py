@@ -298,8 +298,8 @@ def test_an_error_marks_the_word_and_names_the_nearest(line, modes, text, marked
         ("configure pool", (), "Usage: 'configure pool <name>'. You must enter the object name.", "name, up to 255"),
         ("debug serviceengine", (), "Usage: 'debug serviceengine <name>'. You must enter the object name.", "name, up"),
         ("delete pool", (), "Usage: 'delete pool <name>'. You must enter the object name.", "name, up to 255"),
-        ("configure", (), "the line ends too early: an object type is missing", "applicationpersistenceprofile"),
-        ("show", (), "the line ends too early: what to show is missing", "applicationpersistenceprofile"),
+        ("configure", (), "the line ends too early: an object type is missing", "alertconfig"),
+        ("show", (), "the line ends too early: what to show is missing", "alertconfig"),
         ("do", (), "the line ends too early: a command is missing", "attach"),
         (
             "show pool p1 server",

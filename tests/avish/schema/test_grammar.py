@@ -147,7 +147,10 @@ BAD = {
     "no class": (changed("class: Pool\n", ""), "objects/pool.yaml: class is missing"),
     "no object": (changed("object: pool\n", ""), "objects/pool.yaml: object is missing"),
     "no help of an object": (changed("help: Servers\nscope", "scope"), "objects/pool.yaml: help is missing"),
-    "unknown verb": (changed("scope: cloud", "verb: make"), "objects/pool.yaml: verb: 'make' is neither"),
+    "unknown verb": (
+        changed("scope: cloud", "verb: make"),
+        "objects/pool.yaml: verb: 'make' is none of configure, debug, show",
+    ),
     "unknown scope": (changed("scope: cloud", "scope: world"), "objects/pool.yaml: scope: 'world' is none of"),
     "unknown lender of names": (
         changed("scope: cloud", "names: what"),
