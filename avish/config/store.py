@@ -1,7 +1,7 @@
 """Every revision on disk. The callers know the Protocol only; behind it is one SQLite file with one writer.
 
-A commit is two steps, each on disk before it returns: ``journal`` writes the new rows, ``commit`` moves the head to
-them. What lies above the head when the store is opened was never finished, and goes.
+A commit is two steps: ``journal`` writes the new rows, ``commit`` moves the head to them and brings both onto the
+medium, with one fsync. What lies above the head when the store is opened was never finished, and goes.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ NOTE = "note/"
 RELEASE = "release"
 """The note that says for which release's system objects the store was looked through."""
 SETTINGS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL")
+LATER, AT_ONCE = "PRAGMA synchronous=NORMAL", "PRAGMA synchronous=FULL"
+"""When what is written has to be on the medium: with the next that is written at once, or before the call returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,10 @@ class Store(Protocol):
         """All numbers given out."""
 
     def journal(self, revision: int, changes: Iterable[Change], ids: Ids, who: Who, now: float) -> None:
-        """Put ``revision``, the one after the head, on disk; the head stays. ``now`` in seconds since the epoch.
+        """Write ``revision``, the one after the head; the head stays. ``now`` in seconds since the epoch.
 
-        What was journaled before and never became the head goes.
+        It outlives this process; a loss of power it outlives once ``commit`` returns. What was journaled before and
+        never became the head goes.
         """
 
     def commit(self, revision: int, notes: Mapping[str, Any] = NO_NOTES) -> None:
@@ -273,8 +276,8 @@ class SqliteStore:
     # --- writing
 
     def journal(self, revision: int, changes: Iterable[Change], ids: Ids, who: Who, now: float) -> None:
-        """Put ``revision``, the one after the head, on disk; the head stays."""
-        with self._writing() as db:
+        """Write ``revision``, the one after the head; the head stays."""
+        with self._writing(LATER) as db:
             _forget(db, revision)
             row = (revision, now, who.user, who.source, who.comment)
             db.execute("INSERT INTO revisions VALUES (?, ?, ?, ?, ?)", row)
@@ -344,10 +347,11 @@ class SqliteStore:
                 raise UnavailableError(f"{self._path}: the store cannot be read: {error}") from error
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self, when: str = AT_ONCE) -> Iterator[sqlite3.Connection]:
         """One transaction: whole, or not at all."""
         with self._lock:
             try:
+                self._db.execute(when)
                 self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
                 self._db.execute("COMMIT")

@@ -9,7 +9,7 @@ from typing import Any
 
 from avish.config.store import Store, Who
 from avish.controller.access import SYSTEM
-from avish.controller.notices import Notice, Notices, iso
+from avish.controller.notices import Notice, Notices, moment
 from avish.errors import ValidationError
 
 CONFIRM = "confirm"
@@ -92,8 +92,9 @@ class Confirmations:
             return
         raise ValidationError(
             f"commit {pending.revision} of {pending.user} ({pending.source}) awaits its confirmation until"
-            f" {iso(pending.until)}, else the configuration goes back to that of commit {pending.back_to}; confirm it"
-            " (commit, or POST /api/confirm) or take it back now (DELETE /api/confirm), then repeat your change",
+            f" {moment(pending.until)}, else the configuration goes back to that of commit {pending.back_to};"
+            " confirm it (commit, or POST /api/confirm) or take it back now (DELETE /api/confirm), then repeat your"
+            " change",
             status=409,
         )
 
@@ -135,6 +136,6 @@ class Confirmations:
 
 def _started(pending: Pending) -> str:
     return (
-        f"commit {pending.revision} of {pending.user} awaits its confirmation until {iso(pending.until)}, else the"
+        f"commit {pending.revision} of {pending.user} awaits its confirmation until {moment(pending.until)}, else the"
         f" configuration goes back to that of commit {pending.back_to}"
     )

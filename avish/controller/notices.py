@@ -24,6 +24,11 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
+def moment(seconds: float) -> str:
+    """Seconds since the epoch as texts have it: ``2026-11-24 10:00:00 UTC``."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 class Notices:
     """Tells, and remembers; what must survive a restart is put into the store by ``noted``."""
 

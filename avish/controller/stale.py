@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from avish.config.config import Body, Config, title
 from avish.config.store import Store
 from avish.config.transaction import Conflict, Prepared
 from avish.controller.compare import Difference, Names, differences, in_words, names_in
-from avish.controller.notices import iso
+from avish.controller.notices import iso, moment
 from avish.errors import ConflictError, Issue, ValidationError
 from avish.schema.model import Schema
 
@@ -50,7 +49,7 @@ def _describe(schema: Schema, store: Store, config: Config, conflict: Conflict) 
     changes = _changes(schema, store, config, conflict)
     last = store.last_change(conflict.uuid)
     user, time = last or ("", 0.0)
-    by = f"by {user} at {_moment(time)}, after you read it" if last else "since you read it"
+    by = f"by {user} at {moment(time)}, after you read it" if last else "since you read it"
     fields = f": {in_words(changes)}" if changes else ""
     body = {
         "request": conflict.request,
@@ -66,10 +65,6 @@ def _describe(schema: Schema, store: Store, config: Config, conflict: Conflict) 
 def _last_body(store: Store, conflict: Conflict) -> Body | None:
     """An object that is gone, as it was last."""
     return next((one.body for one in reversed(store.history(conflict.uuid)) if one.body is not None), None)
-
-
-def _moment(time: float) -> str:
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _changes(schema: Schema, store: Store, config: Config, conflict: Conflict) -> list[Difference]:

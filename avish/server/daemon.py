@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avish.config.store import SqliteStore, Who
+from avish.config.upgrade import NOTE as GRAMMAR
+from avish.config.upgrade import fingerprint, upgraded
 from avish.controller.access import SYSTEM
 from avish.controller.api import Api, Parties
 from avish.controller.captures import Captures
@@ -32,6 +34,7 @@ from avish.controller.status import Status
 from avish.errors import AvishError, UnavailableError
 from avish.operate.marks import describe
 from avish.schema.load import schema
+from avish.schema.model import Schema
 from avish.server.agents import agent_of
 from avish.server.home import EngineSpec, Home, socket_group
 from avish.server.http import Front
@@ -106,6 +109,7 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
     status = Status(about, committer=committer, engines=engines, store=store, captures=captures, namespaces=namespaces)
     parties = Parties(grammar, store, committer, engines, captures, status, confirmations, notices, rollbacks)
     api = Api(parties)
+    upgrade(committer, store, grammar)
     register(committer, _observe_all(engines, groups))
 
     def met(engine: Engine) -> None:
@@ -135,6 +139,20 @@ def register(committer: Committer, members: list[Member]) -> None:
         committer.commit(lambda head: registration(head, members), SYSTEM_WHO)
     except AvishError as error:
         log.warning("the service engines cannot be written down as found: %s", error)
+
+
+def upgrade(committer: Committer, store: SqliteStore, grammar: Schema) -> None:
+    """Rewrite the objects of an earlier release as one commit, once. What contradicts the checks of now stays."""
+    written = fingerprint(grammar)
+    if store.note(GRAMMAR) == written:
+        return
+    try:
+        committer.commit(
+            lambda head: upgraded(grammar, head), Who(SYSTEM, "system", "objects as this release has them")
+        )
+    except AvishError as error:
+        log.warning("the objects of the release before stay as they are: %s", error)
+    store.keep({GRAMMAR: written})
 
 
 def _observe_all(engines: Mapping[str, Engine], groups: Mapping[str, str]) -> list[Member]:

@@ -19,6 +19,7 @@ from avish.errors import AvishError, ParseError
 from avish.lang.complete import Suggestion, complete
 from avish.lang.lex import lex
 from avish.lang.tree import Tree
+from avish.shell.bulletin import Bulletin
 from avish.shell.driver import Driver, Streams, event_line
 from avish.shell.explain import bug, explain
 from avish.shell.session import Session
@@ -57,6 +58,7 @@ class Terminal:
         self.names = Names(client)
         self.prompt: PromptSession[str] = PromptSession(key_bindings=self._keys(), complete_while_typing=False)
         self.driver = Driver(session, client, self, Streams(client, self.event), as_json=False)
+        self.bulletin = Bulletin(client, lambda: session.settings.timezone, self.above, self.prompt.app.invalidate)
 
     def page(self, text: str) -> None:
         """A long answer."""
@@ -100,10 +102,12 @@ class Terminal:
 
         Waits for the terminal, so that a slow one loses lines at the controller, where they are counted.
         """
-        text = event_line(event, title)
+        if text := event_line(event, title):
+            self.above(text)
+
+    def above(self, text: str) -> None:
+        """A line above the prompt, from another thread."""
         app = self.prompt.app
-        if not text:
-            return
         if app.loop is None or not app.is_running:
             self.out(text)
             return
@@ -119,9 +123,16 @@ class Terminal:
 
     def run(self) -> int:
         """Read and carry out lines until the user leaves; the exit status."""
+        self.bulletin.start()
+        try:
+            return self._read()
+        finally:
+            self.bulletin.stop()
+
+    def _read(self) -> int:
         while not self.driver.leaving:
             try:
-                text = self.prompt.prompt(self.session.prompt)
+                text = self.prompt.prompt(self.session.prompt, rprompt=self.bulletin.countdown)
             except KeyboardInterrupt:
                 continue
             except EOFError:

@@ -267,3 +267,13 @@ def test_notes_and_head_move_together(store, path, monkeypatch):
     again = SqliteStore(path)
     assert (again.load().revision, again.note("n")) == (1, None)
     again.close()
+
+
+def test_a_commit_is_one_fsync(store):
+    """The journal goes onto the medium together with the head."""
+    said = []
+    store._db.set_trace_callback(said.append)
+    save(store, 2, *(pool(f"pool-{number}") for number in range(1000)))
+    store._db.set_trace_callback(None)
+    wanted = [line.rpartition("=")[2] for line in said if line.startswith("PRAGMA synchronous")]
+    assert (said.count("COMMIT"), wanted) == (2, ["NORMAL", "FULL"])
