@@ -25,8 +25,13 @@ def interval(element: str) -> Interval:
 
 def merged(elements: Iterable[str]) -> list[Interval]:
     """The addresses of all ``elements``: sorted, neither overlapping nor adjacent. Raises ValueError."""
+    return joined([interval(element) for element in elements])
+
+
+def joined(parts: Iterable[Interval]) -> list[Interval]:
+    """The same intervals sorted, neither overlapping nor adjacent."""
     result: list[Interval] = []
-    for first, last in sorted(interval(element) for element in elements):
+    for first, last in sorted(parts):
         if result and first <= result[-1][1] + 1:
             result[-1] = (result[-1][0], max(last, result[-1][1]))
         else:

@@ -8,7 +8,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from dataplane import capture, conntrack, counters, facts, finished, links, nft, nftrun, probe, ruleset, sysctl
+from dataplane import (
+    capture,
+    conntrack,
+    counters,
+    facts,
+    finished,
+    links,
+    nft,
+    nftrun,
+    probe,
+    ruleset,
+    ruleset_flows,
+    sysctl,
+)
 from dataplane.diff import Plan, Step, applied, reverse
 from dataplane.driver import Capture
 from dataplane.errors import RefusedError, UnreachableError
@@ -233,7 +246,8 @@ class LocalDriver:
         listing = nftrun.chain_listing("forward")
         if listing is None or not sysctl.forwards():
             return False
-        return nft.parse(listing).chains.get("forward") == ruleset.forward_chain(routing=True)
+        found = nft.parse(listing).chains.get("forward")
+        return found in [ruleset_flows.forward_chain(routing=True, timed=timed) for timed in (True, False)]
 
     def capture(self, spec: CaptureSpec) -> Capture:
         return capture.KernelCapture(spec)

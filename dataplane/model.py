@@ -24,6 +24,11 @@ def service_counter(number: int) -> str:
     return f"service_{number}"
 
 
+def security_counter(number: int, index: int) -> str:
+    """The name of the counter of a rule of a service's security policy: connections that it decided."""
+    return f"service_{number}_rule_{index}"
+
+
 def nat_counters(number: int) -> tuple[str, str]:
     """The names of the counters of a NAT rule: how many flows were compared with it, how many it took."""
     return f"nat_{number}_evaluated", f"nat_{number}_hits"
@@ -78,11 +83,13 @@ Picker = Literal["round_robin", "random", "least_connections", "source_hash", "s
 class Persistence:
     """Clients whose addresses agree in the first ``prefix`` bits (an IPv4 address has 32) keep their server.
 
-    Until ``seconds`` have passed in which none of their packets went there.
+    Until ``seconds`` have passed in which none of their packets went there. A client whose server is down gets another
+    one, or ("abort") is refused, or ("insist") is sent there all the same.
     """
 
     prefix: int
     seconds: int
+    recovery: Literal["another", "abort", "insist"] = "another"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +106,111 @@ class Leaving:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a service takes at most; 0: no limit. Beyond it new connections are dropped, or (``reset``) answered so.
+class AddressMatch:
+    """True for an address in (or, ``negate``, in none of) ``elements``: "a", "p/len" or "a-b"; empty: in nothing."""
 
-    ``rate``: new connections in each ``period`` seconds, with ``burst`` at once; ``client_rate``: new connections a
-    second from one address; ``connections``: open at a time; ``server_connections``: open to one server at a time.
+    elements: tuple[str, ...]
+    negate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PortMatch:
+    """True for a port in (or, ``negate``, in none of) ``ports`` and ``ranges`` (first and last); TCP and UDP only."""
+
+    ports: tuple[int, ...]
+    negate: bool = False
+    ranges: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolMatch:
+    """True for ``protocol`` (or, ``negate``, for any other): "tcp", "udp", "icmp", "sctp"."""
+
+    protocol: str
+    negate: bool = False
+
+
+Period = Literal["second", "minute", "hour", "day", "week"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """``count`` connections in each ``period``, at most ``burst`` at once (0: as many as the kernel thinks right).
+
+    Beyond it new connections are dropped, or (``reset``) answered so.
     """
 
-    rate: int = 0
-    period: Literal["second", "minute", "hour", "day"] = "second"
+    count: int
+    period: Period = "second"
     burst: int = 0
     reset: bool = False
-    client_rate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a service takes at most: new connections of all clients, of each client address; ``connections``: open
+    at a time (0: no limit), those beyond are refused.
+    """
+
+    rate: Rate | None = None
+    client_rate: Rate | None = None
     connections: int = 0
-    server_connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What each server of a pool takes at most; beyond it connections are refused. 0 and None: no limit."""
+
+    connections: int = 0
+    rate: Rate | None = None
+
+
+NO_SERVER_LIMITS = ServerLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A connection for which everything given holds: client's address and port, port of the service, protocol."""
+
+    source: AddressMatch | None = None
+    source_port: PortMatch | None = None
+    port: PortMatch | None = None
+    protocol: ProtocolMatch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Servers for the connections of a service that ``match``; the other fields are as in Service."""
+
+    match: Match
+    picker: Picker
+    slots: tuple[tuple[str, int], ...]
+    keep_port: bool = False
+    leaving: tuple[Leaving, ...] = ()
+    server_limits: ServerLimits = NO_SERVER_LIMITS
+    reserve: tuple[tuple[tuple[str, int], ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityRule:
+    """What to do with connections that ``match``: the first rule decides, connections that none matches are allowed.
+
+    "limit" allows them up to ``rate`` and drops the rest. ``index`` names the rule and its counter.
+    """
+
+    index: int
+    match: Match
+    action: Literal["allow", "deny", "limit"]
+    rate: Rate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ftp:
+    """The kernel follows the control connections on ``ports``; data connections of the modes not wanted are reset."""
+
+    ports: tuple[int, ...]
+    active: bool = True
+    passive: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +221,10 @@ class Service:
     connections stay within one IP version, so each version has its own: listeners of a version without slots refuse new
     connections. Open connections to servers that are neither in ``slots`` nor ``leaving`` are reset.
     ``keep_port`` leaves the destination port alone. ``snat`` makes the engine's own address the source towards the
-    servers. For "least_connections" the slots are those of servers with equally many: the driver weighs them anew each
-    second.
+    servers, ``snat_to`` these addresses, one for each IP version. For "least_connections" the slots are those of
+    servers with equally many: the driver weighs them anew each second. ``branches`` are tried in order, the first that
+    matches has the connection; ``policy`` is asked before all else. ``reserve``: further slots, each used when the
+    servers before are all down. ``routed``: no server is chosen, the connection goes where the client sent it.
     """
 
     id: int
@@ -136,30 +236,13 @@ class Service:
     leaving: tuple[Leaving, ...] = ()
     persistence: Persistence | None = None
     limits: Limits = Limits()
-
-
-@dataclass(frozen=True, slots=True)
-class AddressMatch:
-    """True for an address in (or, ``negate``, in none of) ``elements``: "a", "p/len" or "a-b"; empty: in nothing."""
-
-    elements: tuple[str, ...]
-    negate: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PortMatch:
-    """True for a port in (or, ``negate``, in none of) ``ports``; only TCP and UDP have ports."""
-
-    ports: tuple[int, ...]
-    negate: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ProtocolMatch:
-    """True for ``protocol`` (or, ``negate``, for any other): "tcp", "udp", "icmp", "sctp"."""
-
-    protocol: str
-    negate: bool = False
+    server_limits: ServerLimits = NO_SERVER_LIMITS
+    branches: tuple[Branch, ...] = ()
+    policy: tuple[SecurityRule, ...] = ()
+    ftp: Ftp | None = None
+    snat_to: tuple[str, ...] = ()
+    reserve: tuple[tuple[tuple[str, int], ...], ...] = ()
+    routed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +270,9 @@ class SeState:
     """Everything one engine's namespace holds for us.
 
     ``addresses`` by ip, ``routes`` by prefix, ``services`` by id, ``nat`` by id,
-    ``switches``: "routing" True forwards packets that belong to no service.
+    ``switches``: "routing" True forwards packets that belong to no service, ``timeouts``: seconds without packets
+    after which a flow that no service took is forgotten, by protocol and state ("tcp established", "udp replied",
+    "icmp"; see ``ruleset_flows``).
     """
 
     addresses: Mapping[str, Address] = field(default_factory=dict)
@@ -195,9 +280,10 @@ class SeState:
     services: Mapping[int, Service] = field(default_factory=dict)
     nat: Mapping[int, NatRule] = field(default_factory=dict)
     switches: Mapping[str, bool] = field(default_factory=dict)
+    timeouts: Mapping[str, int] = field(default_factory=dict)
 
 
-TABLES = ("addresses", "routes", "services", "nat", "switches")
+TABLES = ("addresses", "routes", "services", "nat", "switches", "timeouts")
 """The tables of an SeState, in the order in which entries are put in place; they are removed in reverse."""
 
 

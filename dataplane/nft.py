@@ -57,6 +57,8 @@ class Table:
     sets: Mapping[str, ElementSet] = field(default_factory=dict)
     chains: Mapping[str, Chain] = field(default_factory=dict)
     family: Family = "ip"
+    objects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of "ct helper NAME" and "ct timeout NAME": the lines."""
 
     @property
     def path(self) -> str:
@@ -116,6 +118,10 @@ def _object_deletions(old: Table, new: Table) -> Iterator[str]:
         if name not in new.sets:
             yield f"delete {was.kind} {old.path} {name}"
     yield from (f"delete counter {old.path} {name}" for name in sorted(old.counters - new.counters))
+    for name, body in old.objects.items():
+        if new.objects.get(name) != body:
+            kind, _, own = name.rpartition(" ")
+            yield f"delete {kind} {old.path} {own}"
 
 
 def _additions(old: Table, new: Table) -> Table:
@@ -126,12 +132,15 @@ def _additions(old: Table, new: Table) -> Table:
         if fresh or name not in old.sets:
             sets[name] = replace(wanted, elements=fresh)
     chains = {name: chain for name, chain in new.chains.items() if chain != old.chains.get(name)}
-    return Table(new.counters - old.counters, sets, chains, new.family)
+    objects = {name: body for name, body in new.objects.items() if body != old.objects.get(name)}
+    return Table(new.counters - old.counters, sets, chains, new.family, objects)
 
 
 def _block(table: Table) -> str:
     lines = [f"table {table.path} {{"]
     lines += [f"counter {name} {{ }}" for name in sorted(table.counters)]
+    for name, body in table.objects.items():
+        lines += [f"{name} {{", *(f"{line};" for line in body), "}"]
     for name, wanted in table.sets.items():
         lines += [f"{wanted.kind} {name} {{", f"type {wanted.type};"]
         for word, value in (("size", wanted.size), ("flags", wanted.flags), ("timeout", wanted.timeout)):
@@ -163,6 +172,12 @@ def differences(wanted: Table, found: Table) -> list[str]:
         *_named("counter", wanted.counters, found.counters),
         *_named("table of elements", wanted.sets.keys(), found.sets.keys()),
         *_named("chain", wanted.chains.keys(), found.chains.keys()),
+        *_named("object", wanted.objects.keys(), found.objects.keys()),
+        *(
+            f"nftables object {name} differs"
+            for name in sorted(wanted.objects.keys() & found.objects.keys())
+            if wanted.objects[name] != found.objects[name]
+        ),
         *_set_differences(wanted, found),
         *(
             f"nftables chain {name} has other rules"
@@ -194,7 +209,7 @@ def _set_differences(wanted: Table, found: Table) -> Iterator[str]:
                 yield f"nftables {want.kind} {name}: {_element(key, data)} does not belong here"
 
 
-_OPENING = re.compile(r"(counter|set|map|chain) (\S+) \{")
+_OPENING = re.compile(r"(counter|set|map|chain|ct helper|ct timeout) (\S+) \{")
 
 
 def parse(listing: str) -> Table:
@@ -204,9 +219,10 @@ def parse(listing: str) -> Table:
     counters: set[str] = set()
     sets: dict[str, ElementSet] = {}
     chains: dict[str, Chain] = {}
+    objects: dict[str, tuple[str, ...]] = {}
     for line in lines:
         if line == "}":
-            return Table(frozenset(counters), sets, chains, family)
+            return Table(frozenset(counters), sets, chains, family, objects)
         opening = _OPENING.fullmatch(line)
         if opening is None:
             raise ValueError(f"unknown object: {line}")
@@ -216,6 +232,8 @@ def parse(listing: str) -> Table:
             counters.add(name)
         elif kind == "chain":
             chains[name] = _parse_chain(body)
+        elif kind.startswith("ct "):
+            objects[f"{kind} {name}"] = tuple(body)
         else:
             sets[name] = _parse_set(kind, body)
     raise ValueError("the listing has no end")

@@ -15,16 +15,16 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-from dataplane import ruleset_service
+from dataplane import ruleset_flows, ruleset_service
 from dataplane.diff import Plan
 from dataplane.errors import RefusedError
-from dataplane.model import Listener, NatRule, Service, SeState, nat_counters, service_counter
+from dataplane.model import Listener, NatRule, Service, SeState, nat_counters, security_counter, service_counter
 from dataplane.nft import Chain, Table
 from dataplane.ruleset_nat import nat_chain, rule_chains
 from dataplane.ruleset_service import SERVICE_CHAIN, shared_chains
 from dataplane.rulewords import IPV4, PROTOCOLS, Words
 
-KERNEL_TABLES = ("services", "nat", "switches")
+KERNEL_TABLES = ("services", "nat", "switches", "timeouts")
 """The tables of an SeState that live in nftables."""
 
 LISTENER_MAPS = ("services", "service_ranges", "service_networks")
@@ -44,6 +44,7 @@ def render(state: SeState, words: Words = IPV4) -> Table:
     draft.chains |= ruleset_service.fixed_chains(words) | _routing_chains(state, words)
     if words is IPV4:
         draft.chains["nat"] = nat_chain(state.nat.values())
+    draft.objects = ruleset_flows.objects(state.timeouts, words)
     return draft.table()
 
 
@@ -57,8 +58,9 @@ def touched(old: SeState, new: SeState, plan: Plan, words: Words = IPV4) -> tupl
     for draft, state in ((before, old), (after, new)):
         if "nat" in tables and words is IPV4:
             draft.chains["nat"] = nat_chain(state.nat.values())
-        if "switches" in tables:
-            draft.chains["forward"] = _forward(state)
+        if not tables.isdisjoint(("switches", "timeouts")):
+            draft.chains |= _flow_chains(state)
+            draft.objects = ruleset_flows.objects(state.timeouts, words)
         if before.shares or after.shares:
             draft.chains |= shared_chains(state.services.values(), words)
     return before.table(), after.table()
@@ -79,11 +81,22 @@ def with_time_run(found: Table, wanted: Table) -> Table:
 
 
 def _routing_chains(state: SeState, words: Words) -> dict[str, Chain]:
-    rules = ["ct mark @snat_services masquerade", f"fib saddr type {_LOCAL} accept"]
+    rules = [
+        "snat to ct mark map @snat_addresses",
+        "ct mark @snat_services masquerade",
+        f"fib saddr type {_LOCAL} accept",
+    ]
     if words is IPV4:
         rules.append("ct mark 0x00000000 jump nat")
     hook = "type nat hook postrouting priority 100; policy accept;"
-    return {"postrouting": Chain(tuple(rules), hook), "forward": _forward(state)}
+    return {"postrouting": Chain(tuple(rules), hook), **_flow_chains(state)}
+
+
+def _flow_chains(state: SeState) -> dict[str, Chain]:
+    return {
+        "forward": ruleset_flows.forward_of(state),
+        "flow_timeouts": ruleset_flows.timeout_chain(state.timeouts),
+    }
 
 
 @dataclass
@@ -94,6 +107,7 @@ class _Draft:
     counters: set[str] = field(default_factory=set)
     chains: dict[str, Chain] = field(default_factory=dict)
     elements: dict[str, dict[str, str]] = field(default_factory=dict)
+    objects: dict[str, tuple[str, ...]] = field(default_factory=dict)
     shares: bool = False
 
     def table(self) -> Table:
@@ -102,7 +116,7 @@ class _Draft:
             name: replace(empty, elements=self.elements.get(name, {}))
             for name, empty in ruleset_service.sets(self.words).items()
         }
-        return Table(frozenset(self.counters), sets, self.chains, self.words.family)
+        return Table(frozenset(self.counters), sets, self.chains, self.words.family, self.objects)
 
     def add(self, table: str, value: Any) -> None:
         if table == "services" and value is not None:
@@ -117,8 +131,9 @@ class _Draft:
         listeners = [listener for listener in service.listeners if listener.version == self.words.version]
         name = f"{SERVICE_CHAIN}{service.id}"
         self.counters.add(service_counter(service.id))
-        self.chains[name] = ruleset_service.service_chain(service, self.words)
-        self.shares |= service.persistence is not None or bool(service.limits.server_connections)
+        self.counters.update(security_counter(service.id, rule.index) for rule in service.policy)
+        self.chains |= ruleset_service.service_chains(service, self.words)
+        self.shares |= ruleset_service.shares(service)
         for listener in listeners:
             self._add_listener(listener, f"goto {name}")
         for table, part in ruleset_service.elements(service, self.words).items():
@@ -149,16 +164,6 @@ def describe(listener: Listener) -> str:
     if listener.first == listener.last:
         return f"{listener.ip} {listener.protocol} port {listener.first}"
     return f"{listener.ip} {listener.protocol} ports {listener.first}-{listener.last}"
-
-
-def _forward(state: SeState) -> Chain:
-    return forward_chain(routing=bool(state.switches.get("routing")))
-
-
-def forward_chain(*, routing: bool) -> Chain:
-    """What is passed on: flows of services and, with ``routing``, all else too."""
-    rules = ("ct mark 0x00000001-0x7fffffff goto service_flows", *(("accept",) if routing else ()))
-    return Chain(rules, "type filter hook forward priority 0; policy drop;")
 
 
 def listener_conflicts(services: Mapping[int, Service]) -> list[str]:

@@ -1,25 +1,31 @@
 """The chains and elements of load-balanced services. Pure.
 
-A connection to a service passes the service's own chain: limits, the mark of the connection, persistence, the choice
-of a slot; then a chain that many services share, which translates. What of it depends on a number (the length of a
-prefix, a timeout, a limit) is in a chain named by that number, so that the big maps are used in few chains: nftables
-walks through a map once for every chain that it is used in.
+A connection to a service passes the service's own chains: security policy, limits, the mark of the connection,
+branches, persistence, the choice of a slot; then a chain that many services share, which translates. What of it depends
+on a number (the length of a prefix, a timeout, a limit) is in a chain named by that number, so that the big maps are
+used in few chains: nftables walks through a map once for every chain that it is used in. The slots of the branches
+follow those of the service itself in one numbering.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from zlib import crc32
 
-from dataplane.model import Limits, Persistence, Service, service_counter, version
+from dataplane.model import Branch, Limits, Persistence, Picker, Rate, SecurityRule, Service, security_counter, version
+from dataplane.model import service_counter as counter_of
 from dataplane.nft import Chain, ElementSet
+from dataplane.ruleset_match import Conditions, guards
 from dataplane.rulewords import SEED, Words, counted, mark
 
 SERVICE_CHAIN = "service_"
 Server = tuple[str, int]
+Choice = Service | Branch
+"""What has slots."""
 _PERSISTED_SIZE = "262144"
 _CLIENTS_SIZE = "65536"
 _CLIENT_SECONDS = 60
+_KERNEL_BURST = 5
 _REFUSE = ("reject with tcp reset", "reject")
 
 
@@ -27,8 +33,7 @@ def sets(words: Words) -> dict[str, ElementSet]:
     """The sets and maps that services share, empty."""
     ip = words.address
     listener = f"{ip} . inet_proto . inet_service : verdict"
-    member = f"mark . {ip} . inet_service"
-    timed = "timeout"
+    member, timed = f"mark . {ip} . inet_service", "timeout"
     return {
         "services": ElementSet("map", listener),
         "service_ranges": ElementSet("map", listener, "interval"),
@@ -44,17 +49,23 @@ def sets(words: Words) -> dict[str, ElementSet]:
         "leaving_keep_port": ElementSet("set", f"mark . {ip}", timed),
         "persisted": ElementSet("map", f"mark . {ip} : mark", "dynamic,timeout", size=_PERSISTED_SIZE),
         "persistent": ElementSet("map", "mark : verdict"),
-        "limited": ElementSet("map", "mark : verdict"),
+        "limited": ElementSet("map", f"{member} : verdict"),
+        "limited_keep_port": ElementSet("map", f"mark . {ip} : verdict"),
         "clients": ElementSet("set", f"mark . {ip}", "dynamic,timeout", size=_CLIENTS_SIZE),
         "server_connections": ElementSet("set", member, "dynamic", size=_CLIENTS_SIZE),
+        "server_rates": ElementSet("set", member, "dynamic,timeout", size=_CLIENTS_SIZE),
         "snat_services": ElementSet("set", "mark"),
+        "snat_addresses": ElementSet("map", f"mark : {ip}"),
+        "routed_services": ElementSet("set", "mark"),
+        "ftp_ports": ElementSet("set", f"{ip} . inet_service"),
+        "ftp_modes": ElementSet("map", "mark : verdict"),
+        "ftp_servers": ElementSet("set", f"mark . {ip}"),
     }
 
 
 def fixed_chains(words: Words) -> dict[str, Chain]:
     """The chains that are the same whatever the services are."""
     lookup = f"{words.destination} . meta l4proto . th dport vmap"
-    forwards, replies = f"{words.destination} . th dport", f"{words.source} . th sport"
     return {
         "refuse": Chain(_REFUSE),
         "balance": Chain(_translations(words, "slots")),
@@ -62,23 +73,52 @@ def fixed_chains(words: Words) -> dict[str, Chain]:
             (f"{lookup} @services", f"{lookup} @service_ranges", f"{lookup} @service_networks"),
             "type nat hook prerouting priority -100; policy accept;",
         ),
-        "service_flows": Chain(
+        "helpers": Chain(
+            (f'{words.destination} . tcp dport @ftp_ports ct helper set "ftp"',),
+            "type filter hook prerouting priority -150; policy accept;",
+        ),
+        "service_flows": Chain(tuple(_service_flows(words))),
+        **_ftp_chains(words),
+    }
+
+
+def _service_flows(words: Words) -> Iterator[str]:
+    """What passes of the packets of services: of connections to servers that belong to them."""
+    forwards, replies = f"{words.destination} . th dport", f"{words.source} . th sport"
+    yield "ct direction 0 ct mark vmap @persistent"
+    yield "ct mark @routed_services accept"
+    yield "ct status 0x1 ct mark vmap @ftp_modes"
+    yield f"ct state 0x8 ct mark . {forwards} vmap @limited"
+    yield f"ct state 0x8 ct mark . {words.destination} vmap @limited_keep_port"
+    for name in ("members", "leaving"):
+        yield f"ct direction 0 ct mark . {forwards} @{name} accept"
+        yield f"ct direction 1 ct mark . {replies} @{name} accept"
+        yield f"ct direction 0 ct mark . {words.destination} @{name}_keep_port accept"
+        yield f"ct direction 1 ct mark . {words.source} @{name}_keep_port accept"
+    yield f"meta l4proto {words.icmp} accept"
+    yield "goto refuse"
+
+
+def _ftp_chains(words: Words) -> dict[str, Chain]:
+    """Data connections: in passive mode the client opens them, in active mode the server."""
+    to_server, from_server = f"{words.destination} @ftp_servers", f"{words.source} @ftp_servers"
+    return {
+        "ftp_both": Chain(("accept",)),
+        "ftp_passive": Chain(
             (
-                "ct direction 0 ct mark vmap @persistent",
-                "ct state 0x8 ct mark vmap @limited",
-                f"ct direction 0 ct mark . {forwards} @members accept",
-                f"ct direction 1 ct mark . {replies} @members accept",
-                f"ct direction 0 ct mark . {words.destination} @members_keep_port accept",
-                f"ct direction 1 ct mark . {words.source} @members_keep_port accept",
-                f"ct direction 0 ct mark . {forwards} @leaving accept",
-                f"ct direction 1 ct mark . {replies} @leaving accept",
-                f"ct direction 0 ct mark . {words.destination} @leaving_keep_port accept",
-                f"ct direction 1 ct mark . {words.source} @leaving_keep_port accept",
-                "ct status 0x1 accept",
-                f"meta l4proto {words.icmp} accept",
+                f"ct direction 0 ct mark . {to_server} accept",
+                f"ct direction 1 ct mark . {from_server} accept",
                 "goto refuse",
             )
         ),
+        "ftp_active": Chain(
+            (
+                f"ct direction 0 ct mark . {from_server} accept",
+                f"ct direction 1 ct mark . {to_server} accept",
+                "goto refuse",
+            )
+        ),
+        "ftp_none": Chain(("goto refuse",)),
     }
 
 
@@ -97,33 +137,47 @@ def appears(service: Service, words: Words) -> bool:
     return listens or (words.version == 4 and not service.listeners)
 
 
+def shares(service: Service) -> bool:
+    """Whether it uses a chain that ``shared_chains`` makes."""
+    return service.persistence is not None or any(_limit_name(one) for one in choices(service))
+
+
+def choices(service: Service) -> tuple[Choice, ...]:
+    """The service itself and its branches."""
+    return (service, *service.branches)
+
+
 def shared_chains(every: Iterable[Service], words: Words) -> dict[str, Chain]:
     """The chains that the services need because of the numbers in them."""
     chains: dict[str, Chain] = {}
-    services = [
-        one for one in every if (one.persistence is not None or one.limits.server_connections) and appears(one, words)
-    ]
+    services = [one for one in every if shares(one) and appears(one, words)]
     found = {service.persistence for service in services if service.persistence is not None}
-    for persistence in sorted(found, key=lambda one: (one.prefix, one.seconds)):
+    for persistence in sorted(found, key=lambda one: (one.prefix, one.seconds, one.recovery)):
         chains |= _persistence_chains(persistence, words)
-    for most in sorted({service.limits.server_connections for service in services} - {0}):
-        rule = (
-            f"add @server_connections {{ ct mark . {words.destination} . th dport ct count over {most} }} goto refuse"
-        )
-        chains[_limit_name(most)] = Chain((rule,))
+    limited = {_limit_name(one): one.server_limits for service in services for one in choices(service)}
+    for name in sorted(limited.keys() - {""}):
+        chains[name] = Chain(tuple(_server_limit_rules(limited[name].connections, limited[name].rate, words)))
     return chains
+
+
+def _server_limit_rules(connections: int, rate: Rate | None, words: Words) -> Iterator[str]:
+    server = f"ct mark . {words.destination} . th dport"
+    if connections:
+        yield f"add @server_connections {{ {server} ct count over {connections} }} goto refuse"
+    if rate is not None:
+        yield f"update @server_rates {{ {server} timeout {_CLIENT_SECONDS}s {_over(rate)} }} {_beyond(rate)}"
 
 
 def _persistence_chains(persistence: Persistence, words: Words) -> dict[str, Chain]:
     """To find the server of a client; to bind a client to a server; to keep it bound while its packets come."""
     prefix, source = persistence.prefix, words.masked_source(persistence.prefix)
-    name = _persistence_name(persistence)
     bound = f"update @persisted {{ ct mark . {source} timeout {persistence.seconds}s : meta mark }}"
+    find = (f"meta mark set ct mark . {source} map @persisted", *_translations(words, "servers"))
+    abort = (f"ct mark . {source} @persisted goto refuse",) if persistence.recovery == "abort" else ()
+    name = _persistence_name(persistence)
     return {
-        f"bound_{prefix}": Chain(
-            (f"meta mark set ct mark . {source} map @persisted", *_translations(words, "servers"))
-        ),
-        f"bind_{name}": Chain(
+        _bound_name(persistence): Chain((*find, *abort)),
+        f"bind_{prefix}_{persistence.seconds}": Chain(
             (
                 "meta mark set ct mark . meta mark map @numbers",
                 f"delete @persisted {{ ct mark . {source} : meta mark }}",
@@ -139,97 +193,187 @@ def _persistence_name(persistence: Persistence) -> str:
     return f"{persistence.prefix}_{persistence.seconds}"
 
 
-def _limit_name(most: int) -> str:
-    return f"limit_{most}"
+def _bound_name(persistence: Persistence) -> str:
+    return f"bound_{persistence.prefix}{'_abort' if persistence.recovery == 'abort' else ''}"
 
 
-def servers_of(service: Service, words: Words) -> list[Server]:
+def _limit_name(choice: Choice) -> str:
+    limits = choice.server_limits
+    if limits.rate is None:
+        return f"limit_{limits.connections}" if limits.connections else ""
+    rate = limits.rate
+    return f"limit_{limits.connections}_{rate.count}_{rate.period}_{rate.burst}_{'reset' if rate.reset else 'drop'}"
+
+
+def servers_of(choice: Choice, words: Words) -> list[Server]:
     """The servers of one IP version, each once, those that leave last."""
-    every = [*service.slots, *((one.ip, one.port) for one in service.leaving)]
+    every = [*choice.slots, *((one.ip, one.port) for one in choice.leaving)]
     return [server for server in dict.fromkeys(every) if version(server[0]) == words.version]
 
 
-def slots_of(service: Service, words: Words) -> list[Server]:
+def slots_of(choice: Choice, words: Words) -> list[Server]:
     """The slots of one IP version."""
-    return [server for server in service.slots if version(server[0]) == words.version]
+    return [server for server in choice.slots if version(server[0]) == words.version]
 
 
-def service_chain(service: Service, words: Words) -> Chain:
-    """Limits, mark, persistence and choice."""
-    slots = slots_of(service, words)
-    if not slots and not any(one.returning for one in service.leaving):
-        return Chain(_REFUSE)
-    rules = [*_limits(service.limits, words), counted(service_counter(service.id)), f"ct mark set {mark(service.id)}"]
-    if service.persistence is not None:
-        rules.append(f"jump bound_{service.persistence.prefix}")
+def service_chains(service: Service, words: Words) -> dict[str, Chain]:
+    """Of one service: its policy, then what it does with a connection, each branch in a chain of its own."""
+    name = f"{SERVICE_CHAIN}{service.id}"
+    chains = dict(_policy_chains(service, f"{name}_taken", words))
+    taken = f"{name}_taken" if service.policy else name
+    if service.policy:
+        jumps = [f"jump {name}_rule_{rule.index}" for rule in service.policy if f"{name}_rule_{rule.index}" in chains]
+        chains[name] = Chain((*jumps, f"goto {taken}"))
+    rules = [*_limits(service.limits, words), counted(counter_of(service.id)), f"ct mark set {mark(service.id)}"]
+    offset = len(slots_of(service, words))
+    for number, branch in enumerate(service.branches, 1):
+        lines = guards(_conditions(branch), words)
+        if lines is not None:
+            chains[f"{name}_branch_{number}"] = Chain((*lines, *_last_rules(branch, offset, words)))
+            rules.append(f"jump {name}_branch_{number}")
+        offset += len(slots_of(branch, words))
+    end = _last_rules(service, 0, words)
+    chains[taken] = Chain(_REFUSE) if end == _REFUSE and not service.branches else Chain((*rules, *end))
+    return chains
+
+
+def _conditions(part: Branch | SecurityRule) -> Conditions:
+    match = part.match
+    return Conditions(match.source, None, match.source_port, match.port, match.protocol)
+
+
+def _policy_chains(service: Service, taken: str, words: Words) -> Iterator[tuple[str, Chain]]:
+    """A chain for each rule that can match; its end is a verdict."""
+    for rule in service.policy:
+        lines = guards(_conditions(rule), words)
+        if lines is None:
+            continue
+        over = (f"{_over(rule.rate)} {_beyond(rule.rate)}",) if rule.action == "limit" and rule.rate else ()
+        end = "drop" if rule.action == "deny" else f"goto {taken}"
+        name = f"{SERVICE_CHAIN}{service.id}_rule_{rule.index}"
+        yield name, Chain((*lines, counted(security_counter(service.id, rule.index)), *over, end))
+
+
+def _last_rules(choice: Choice, offset: int, words: Words) -> tuple[str, ...]:
+    """Persistence and choice; the end of a chain."""
+    if isinstance(choice, Service) and choice.routed:
+        return ("accept",)
+    slots = slots_of(choice, words)
+    persistence = choice.persistence if isinstance(choice, Service) else None
+    rules = [] if persistence is None else [f"jump {_bound_name(persistence)}"]
     if not slots:
-        return Chain((*rules, *_REFUSE))
-    rules.append(f"meta mark set {_choice(service, len(slots), words)}")
-    then = "balance" if service.persistence is None else f"bind_{_persistence_name(service.persistence)}"
-    return Chain((*rules, f"goto {then}"))
+        returning = persistence is not None and any(one.returning for one in choice.leaving)
+        return (*rules, *_REFUSE) if returning else _REFUSE
+    rules.append(f"meta mark set {_pick(choice.picker, len(slots), offset, words)}")
+    then = "balance" if persistence is None else f"bind_{_persistence_name(persistence)}"
+    return (*rules, f"goto {then}")
 
 
-def _choice(service: Service, count: int, words: Words) -> str:
-    match service.picker:
+def _pick(picker: Picker, count: int, offset: int, words: Words) -> str:
+    behind = f" offset {offset}" if offset else ""
+    match picker:
         case "source_hash":
-            return f"jhash {words.source} mod {count} {SEED}"
+            return f"jhash {words.source} mod {count} {SEED}{behind}"
         case "source_port_hash":
-            return f"jhash {words.source} . th sport mod {count} {SEED}"
+            return f"jhash {words.source} . th sport mod {count} {SEED}{behind}"
         case "random":
-            return f"numgen random mod {count}"
+            return f"numgen random mod {count}{behind}"
         case _:
-            return f"numgen inc mod {count}"
+            return f"numgen inc mod {count}{behind}"
 
 
-def _limits(limits: Limits, words: Words) -> list[str]:
+def _over(rate: Rate) -> str:
+    burst = "" if rate.burst in (0, _KERNEL_BURST) else f" burst {rate.burst} packets"
+    return f"limit rate over {rate.count}/{rate.period}{burst}"
+
+
+def _beyond(rate: Rate) -> str:
+    return "goto refuse" if rate.reset else "drop"
+
+
+def _limits(limits: Limits, words: Words) -> Iterator[str]:
     """Cheap ones first. A limit on a rate is spent by the connections that reach it only."""
-    beyond = "goto refuse" if limits.reset else "drop"
-    rules = []
-    if limits.client_rate:
-        per_client = f"ct mark . {words.source} timeout {_CLIENT_SECONDS}s limit rate over {limits.client_rate}/second"
-        rules.append(f"update @clients {{ {per_client} }} {beyond}")
-    if limits.rate:
-        burst = "" if limits.burst in (0, 5) else f" burst {limits.burst} packets"
-        rules.append(f"limit rate over {limits.rate}/{limits.period}{burst} {beyond}")
+    if limits.client_rate is not None:
+        per_client = f"ct mark . {words.source} timeout {_CLIENT_SECONDS}s {_over(limits.client_rate)}"
+        yield f"update @clients {{ {per_client} }} {_beyond(limits.client_rate)}"
+    if limits.rate is not None:
+        yield f"{_over(limits.rate)} {_beyond(limits.rate)}"
     if limits.connections:
-        rules.append(f"ct count over {limits.connections} {beyond}")
-    return rules
+        yield f"ct count over {limits.connections} goto refuse"
 
 
 def elements(service: Service, words: Words) -> dict[str, dict[str, str]]:
     """What a service puts into the shared sets and maps, its listeners excepted."""
-    found: dict[str, dict[str, str]] = {"members": {}, "leaving": {}}
-    own, kept = mark(service.id), "_keep_port" if service.keep_port else ""
-    slots, numbers = slots_of(service, words), _numbers(servers_of(service, words))
-    if service.persistence is None:
-        found["slots"] = {f"{own} . {mark(place)}": _end(service, server) for place, server in enumerate(slots)}
+    found: dict[str, dict[str, str]] = {}
+    own, offset = mark(service.id), 0
+    for choice in choices(service):
+        persistence = choice.persistence if isinstance(choice, Service) else None
+        for name, part in _choice_elements(own, offset, choice, persistence, words).items():
+            found.setdefault(name, {}).update(part)
+        offset += len(slots_of(choice, words))
+    for name, part in _flag_elements(own, service, words):
+        found.setdefault(name, {}).update(part)
+    return found
+
+
+def _flag_elements(own: str, service: Service, words: Words) -> Iterator[tuple[str, dict[str, str]]]:
+    to = [address for address in service.snat_to if version(address) == words.version]
+    if to:
+        yield "snat_addresses", {own: to[0]}
+    elif service.snat:
+        yield "snat_services", {own: ""}
+    if service.routed:
+        yield "routed_services", {own: ""}
+    if service.ftp is not None:
+        mode = {(True, True): "both", (True, False): "active", (False, True): "passive"}
+        verdict = f"jump ftp_{mode.get((service.ftp.active, service.ftp.passive), 'none')}"
+        ends = [one.ip for one in service.listeners if one.version == words.version and "/" not in one.ip]
+        yield "ftp_ports", {f"{ip} . {port}": "" for ip in ends for port in service.ftp.ports}
+        yield "ftp_modes", {own: verdict}
+        servers = [server for choice in choices(service) for server in servers_of(choice, words)]
+        yield "ftp_servers", {f"{own} . {ip}": "" for ip, _ in servers}
+
+
+def _choice_elements(
+    own: str, offset: int, choice: Choice, persistence: Persistence | None, words: Words
+) -> dict[str, dict[str, str]]:
+    kept = "_keep_port" if choice.keep_port else ""
+    slots, numbers = slots_of(choice, words), _numbers(servers_of(choice, words))
+    found: dict[str, dict[str, str]] = {}
+    places = {f"{own} . {mark(offset + place)}": server for place, server in enumerate(slots)}
+    insisted = {(one.ip, one.port) for one in choice.leaving if one.returning}
+    if persistence is None:
+        found[f"slots{kept}"] = {key: _end(choice, server) for key, server in places.items()}
     else:
-        found["numbers"] = {f"{own} . {mark(place)}": mark(numbers[server]) for place, server in enumerate(slots)}
-        returning = [(one.ip, one.port) for one in service.leaving if one.returning]
-        reachable = [server for server in numbers if server in slots or server in returning]
-        found["servers"] = {f"{own} . {mark(numbers[server])}": _end(service, server) for server in reachable}
-        found["persistent"] = {own: f"jump keep_{_persistence_name(service.persistence)}"}
-    staying = [*slots, *((one.ip, one.port) for one in service.leaving if one.seconds < 0 or one.returning)]
-    for server in staying:
-        if version(server[0]) == words.version:
-            found["members"][f"{own} . {_end(service, server)}"] = ""
-    for one in service.leaving:
-        if version(one.ip) == words.version and one.seconds > 0 and (one.ip, one.port) not in staying:
-            found["leaving"][f"{own} . {_end(service, (one.ip, one.port))} timeout {one.seconds}s"] = ""
-    named = {
-        f"{name}{kept if name in ('slots', 'servers', 'members', 'leaving') else ''}": part
-        for name, part in found.items()
+        found["numbers"] = {key: mark(numbers[server]) for key, server in places.items()}
+        reachable = [server for server in numbers if server in slots or server in insisted]
+        found[f"servers{kept}"] = {f"{own} . {mark(numbers[server])}": _end(choice, server) for server in reachable}
+        found["persistent"] = {own: f"jump keep_{_persistence_name(persistence)}"}
+    found |= _member_elements(own, choice, slots, kept, words)
+    name = _limit_name(choice)
+    if name:
+        found[f"limited{kept}"] = {f"{own} . {_end(choice, server)}": f"jump {name}" for server in dict.fromkeys(slots)}
+    return found
+
+
+def _member_elements(
+    own: str, choice: Choice, slots: list[Server], kept: str, words: Words
+) -> dict[str, dict[str, str]]:
+    """Servers whose connections go on: for good, or for a while."""
+    gone = [one for one in choice.leaving if version(one.ip) == words.version]
+    staying = [*slots, *((one.ip, one.port) for one in gone if one.seconds < 0 or one.returning)]
+    members = {f"{own} . {_end(choice, server)}": "" for server in staying}
+    timed = {
+        f"{own} . {_end(choice, (one.ip, one.port))} timeout {one.seconds}s": ""
+        for one in gone
+        if one.seconds > 0 and (one.ip, one.port) not in staying
     }
-    if service.snat:
-        named["snat_services"] = {own: ""}
-    if service.limits.server_connections:
-        named["limited"] = {own: f"jump {_limit_name(service.limits.server_connections)}"}
-    return named
+    return {f"members{kept}": members, f"leaving{kept}": timed}
 
 
-def _end(service: Service, server: Server) -> str:
+def _end(choice: Choice, server: Server) -> str:
     ip, port = server
-    return ip if service.keep_port else f"{ip} . {port}"
+    return ip if choice.keep_port else f"{ip} . {port}"
 
 
 def _numbers(servers: list[Server]) -> dict[Server, int]:

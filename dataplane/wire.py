@@ -29,7 +29,8 @@ CLASSES: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         model.Address, model.Route, model.Listener, model.Persistence, model.Leaving, model.Limits, model.Service,
-        model.AddressMatch, model.PortMatch,
+        model.AddressMatch, model.PortMatch, model.Rate, model.ServerLimits, model.Match, model.Branch,
+        model.SecurityRule, model.Ftp,
         model.ProtocolMatch, model.NatRule, model.SeState, model.Interface, model.CaptureSpec, model.Packet, Step,
         model.FlowMatch,
     )

@@ -9,14 +9,20 @@ from hypothesis import strategies as st
 from dataplane.model import (
     Address,
     AddressMatch,
+    Branch,
+    Ftp,
     Leaving,
     Limits,
     Listener,
+    Match,
     NatRule,
     Persistence,
     PortMatch,
     ProtocolMatch,
+    Rate,
     Route,
+    SecurityRule,
+    ServerLimits,
     Service,
     SeState,
 )
@@ -105,7 +111,10 @@ SERVICES = [
         snat=True,
         leaving=(Leaving("fd02::3", 80, 60), Leaving("10.1.0.10", 80, -1), Leaving("10.1.0.11", 80, 0, returning=True)),
         persistence=Persistence(24, 300),
-        limits=Limits(100, "minute", 50, reset=True, client_rate=10, connections=5, server_connections=3),
+        limits=Limits(Rate(100, "minute", 50, reset=True), Rate(10), connections=5),
+        server_limits=ServerLimits(3, Rate(7, "hour", 9)),
+        snat_to=("10.0.0.99", "fd00::99"),
+        ftp=Ftp((21, 2121), active=False),
     ),
     Service(
         6,
@@ -114,8 +123,30 @@ SERVICES = [
         (("fd02::1", 80), ("10.1.0.9", 80)),
         keep_port=True,
         leaving=(Leaving("fd02::3", 80, 60), Leaving("10.1.0.10", 80, 60)),
-        persistence=Persistence(0, 3600),
-        limits=Limits(100, "second", 5, server_connections=4),
+        persistence=Persistence(0, 3600, "abort"),
+        limits=Limits(Rate(100, "second", 5)),
+        server_limits=ServerLimits(4),
+        branches=(
+            Branch(
+                Match(AddressMatch(("10.0.0.0/8",)), None, PortMatch((), ranges=((1, 90),))),
+                "random",
+                (("10.1.0.30", 80), ("fd02::30", 80)),
+            ),
+            Branch(
+                Match(AddressMatch(()), protocol=ProtocolMatch("udp")),
+                "source_hash",
+                (("10.1.0.31", 80),),
+                keep_port=True,
+            ),
+            Branch(
+                Match(protocol=ProtocolMatch("tcp", negate=True)), "source_port_hash", (), server_limits=ServerLimits(9)
+            ),
+        ),
+        policy=(
+            SecurityRule(1, Match(AddressMatch(("9.9.9.0/24", "fd09::/64")), PortMatch((5, 6))), "deny"),
+            SecurityRule(7, Match(), "limit", Rate(3, "day", 4)),
+            SecurityRule(9, Match(AddressMatch(("fd09::1",), negate=True)), "allow"),
+        ),
     ),
     Service(
         7,
@@ -124,10 +155,17 @@ SERVICES = [
         (),
         leaving=(Leaving("10.1.0.10", 80, 60, returning=True),),
         persistence=Persistence(128, 60),
-        limits=Limits(1, "hour"),
+        limits=Limits(Rate(1, "hour")),
     ),
+    Service(8, (Listener("10.0.0.59", "tcp", 80, 80),), "round_robin", (), routed=True, snat=True, ftp=Ftp((80,))),
     Service(2**31 - 1, (Listener("10.0.0.55", "tcp", 80, 80),), "source_hash", (("10.1.0.9", 80),) * 300),
 ]
+
+
+TIMES = {
+    "tcp established": 300, "tcp last_ack": 30, "tcp syn_sent": 10, "tcp close": 1, "udp replied": 10, "udp unreplied": 180,
+    "icmp": 60,
+}  # fmt: skip
 
 
 def every_rule() -> dict[int, NatRule]:
@@ -155,7 +193,12 @@ def every_rule() -> dict[int, NatRule]:
 
 def every_construct() -> SeState:
     """A state with every construct that is rendered to nftables."""
-    return SeState(services={service.id: service for service in SERVICES}, nat=every_rule(), switches={"routing": True})
+    return SeState(
+        services={service.id: service for service in SERVICES},
+        nat=every_rule(),
+        switches={"routing": True},
+        timeouts=TIMES,
+    )
 
 
 _ips = st.integers(1, 250).map(lambda n: f"10.0.0.{n}")
@@ -182,7 +225,7 @@ def _service(draw, number):
         draw(st.booleans()),
         draw(st.sampled_from([(), (Leaving("10.0.0.251", 80, 60), Leaving("fd00::251", 80, -1))])),
         draw(st.sampled_from([None, Persistence(24, 300), Persistence(32, 60)])),
-        draw(st.sampled_from([Limits(), Limits(rate=3, reset=True), Limits(server_connections=7)])),
+        draw(st.sampled_from([Limits(), Limits(Rate(3, reset=True)), Limits(connections=7)])),
     )
 
 
@@ -214,4 +257,5 @@ def states(draw):
         {number: draw(_service(number)) for number in numbers},
         {number: draw(_rule(number)) for number in rules},
         draw(st.sampled_from([{}, {"routing": True}, {"routing": False}])),
+        draw(st.sampled_from([{}, {"tcp established": 300}, {"tcp established": 301, "udp replied": 5}])),
     )

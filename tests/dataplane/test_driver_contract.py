@@ -18,7 +18,9 @@ from dataplane.model import (
     Listener,
     NatRule,
     Persistence,
+    Rate,
     Route,
+    ServerLimits,
     Service,
     SeState,
 )
@@ -46,7 +48,8 @@ DUAL = Service(
     (("fd82::11", 21), ("10.82.0.11", 21), ("fd82::11", 2121)),
     leaving=(Leaving("fd82::12", 21, 60), Leaving("10.82.0.12", 21, -1)),
     persistence=Persistence(24, 300),
-    limits=Limits(rate=100, client_rate=10, connections=1000, server_connections=100),
+    limits=Limits(Rate(100), Rate(10), 1000),
+    server_limits=ServerLimits(100),
 )
 STATE = SeState(
     {

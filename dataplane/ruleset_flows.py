@@ -1,0 +1,69 @@
+"""What happens to packets that are passed on, and how long the kernel remembers flows that no service took. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dataplane.model import SeState
+from dataplane.nft import Chain
+from dataplane.rulewords import Words
+
+FTP_HELPER = {"ct helper ftp": 'type "ftp" protocol tcp'}
+_STATES = {
+    "tcp": ("syn_sent", "syn_recv", "established", "fin_wait", "close_wait", "last_ack", "time_wait", "close"),
+    "udp": ("unreplied", "replied"),
+}
+_NUMBERS = {"tcp": 6, "udp": 17}
+_UNLISTED = {"syn_sent": 120, "syn_recv": 60, "established": 432000, "fin_wait": 120, "close_wait": 60, "last_ack": 30,
+             "time_wait": 120, "close": 10, "unreplied": 30, "replied": 180}  # fmt: skip
+"""What nft takes for the usual and does not list."""
+
+
+def forward_chain(*, routing: bool, timed: bool = False) -> Chain:
+    """What is passed on: flows of services and, with ``routing``, all else too."""
+    rest = (*(("ct state 0x8 jump flow_timeouts",) if timed else ()), "accept") if routing else ()
+    rules = ("ct mark 0x00000001-0x7fffffff goto service_flows", *rest)
+    return Chain(rules, "type filter hook forward priority 0; policy drop;")
+
+
+def forward_of(state: SeState) -> Chain:
+    """The forward chain of a state."""
+    return forward_chain(routing=bool(state.switches.get("routing")), timed=bool(policies(state.timeouts)))
+
+
+def policies(timeouts: Mapping[str, int]) -> dict[str, list[str]]:
+    """By protocol, the states whose time is given and is not what nft takes for the usual: "established : 300"."""
+    found = {
+        protocol: [
+            f"{state} : {seconds}"
+            for state in states
+            if (seconds := timeouts.get(f"{protocol} {state}")) and seconds != _UNLISTED[state]
+        ]
+        for protocol, states in _STATES.items()
+    }
+    return {protocol: parts for protocol, parts in found.items() if parts}
+
+
+def timeout_chain(timeouts: Mapping[str, int]) -> Chain:
+    """Gives a new flow its times."""
+    return Chain(
+        tuple(
+            f'meta l4proto {_NUMBERS[name]} ct timeout set "{_name(name, parts)}"'
+            for name, parts in policies(timeouts).items()
+        )
+    )
+
+
+def objects(timeouts: Mapping[str, int], words: Words) -> dict[str, tuple[str, ...]]:
+    """The connection tracking objects of a table, named by what is in them: another content is another object."""
+    layer = f"l3proto {words.family}"
+    times = {
+        f"ct timeout {_name(protocol, parts)}": (f"protocol {protocol}", layer, f"policy = {{ {', '.join(parts)} }}")
+        for protocol, parts in policies(timeouts).items()
+    }
+    return {**{name: (text, layer) for name, text in FTP_HELPER.items()}, **times}
+
+
+def _name(protocol: str, parts: list[str]) -> str:
+    values = "_".join(part.replace(" : ", "") for part in parts)
+    return f"routed_{protocol}_{values}"
