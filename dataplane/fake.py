@@ -133,7 +133,7 @@ class FakeDriver:
         return [
             {"ip": one.ip, "protocol": one.protocol, "first": one.first, "last": one.last, "service": service.id}
             for service in self.kernel.services.values()
-            for one in service.listeners
+            for one in service.open_listeners
         ]
 
     def routes(self) -> list[Row]:

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -35,6 +35,8 @@ NEIGHBOUR_STATES = {
     0x01: "INCOMPLETE", 0x02: "REACHABLE", 0x04: "STALE", 0x08: "DELAY", 0x10: "PROBE", 0x20: "FAILED",
     0x80: "PERMANENT",
 }  # fmt: skip
+_ANY = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104  (a destination, nothing is bound)
+_LINK_LOCAL = "fe80:"
 _UP = 0x1
 _ALREADY_GONE = (errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENODEV)
 _BROADCAST = b"\xff" * 6
@@ -276,7 +278,12 @@ def route_rows() -> list[Row]:
     """The main routing table, as ``dataplane.driver.Driver.routes`` describes it; several next hops: a row each."""
     with IPRoute() as kernel:
         names = _names(kernel)
-        routes = list(kernel.get_routes(family=socket.AF_INET, table=_MAIN_TABLE))
+        routes = [
+            route
+            for family in (socket.AF_INET, socket.AF_INET6)
+            for route in kernel.get_routes(family=family, table=_MAIN_TABLE)
+            if family == socket.AF_INET or not (route.get_attr("RTA_DST") or "").startswith(_LINK_LOCAL)
+        ]
     return [row for route in routes if route["type"] == _UNICAST for row in _route_rows(route, names)]
 
 
@@ -284,7 +291,7 @@ def _route_rows(route: Any, names: dict[int, str]) -> Iterator[Row]:
     number = route["proto"]
     for hop in route.get_attr("RTA_MULTIPATH") or [route]:
         yield {
-            "prefix": str(IPv4Network((route.get_attr("RTA_DST") or 0, route["dst_len"]))),
+            "prefix": str(ip_network((route.get_attr("RTA_DST") or _ANY[route["family"]], route["dst_len"]))),
             "gateway": hop.get_attr("RTA_GATEWAY"),
             "interface": names.get(hop.get_attr("RTA_OIF") if hop is route else hop["oif"], ""),
             "source": route.get_attr("RTA_PREFSRC"),
@@ -294,7 +301,7 @@ def _route_rows(route: Any, names: dict[int, str]) -> Iterator[Row]:
 
 
 def neighbour_rows() -> list[Row]:
-    """The ARP table, as ``dataplane.driver.Driver.neighbours`` describes it."""
+    """The ARP and ND tables, as ``dataplane.driver.Driver.neighbours`` describes it."""
     with IPRoute() as kernel:
         names = _names(kernel)
         return [
@@ -304,6 +311,7 @@ def neighbour_rows() -> list[Row]:
                 "interface": names.get(entry["ifindex"], ""),
                 "state": NEIGHBOUR_STATES[entry["state"]],
             }
-            for entry in kernel.get_neighbours(family=socket.AF_INET)
+            for family in (socket.AF_INET, socket.AF_INET6)
+            for entry in kernel.get_neighbours(family=family)
             if entry["state"] in NEIGHBOUR_STATES
         ]

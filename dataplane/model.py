@@ -225,6 +225,7 @@ class Service:
     servers with equally many: the driver weighs them anew each second. ``branches`` are tried in order, the first that
     matches has the connection; ``policy`` is asked before all else. ``reserve``: further slots, each used when the
     servers before are all down. ``routed``: no server is chosen, the connection goes where the client sent it.
+    ``close_when_down``: without servers it does not listen.
     """
 
     id: int
@@ -243,6 +244,13 @@ class Service:
     snat_to: tuple[str, ...] = ()
     reserve: tuple[tuple[tuple[str, int], ...], ...] = ()
     routed: bool = False
+    close_when_down: bool = False
+
+    @property
+    def open_listeners(self) -> tuple[Listener, ...]:
+        """Where connections are taken, or refused by us; none while it is down, if it is to close its ports then."""
+        down = not (self.slots or self.routed or any(branch.slots for branch in self.branches))
+        return () if down and self.close_when_down else self.listeners
 
 
 @dataclass(frozen=True, slots=True)

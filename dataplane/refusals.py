@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, ip_address, ip_interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface, ip_network
 
 from dataplane.diff import Plan
 from dataplane.model import Address, Interface, Route, SeState
@@ -65,8 +65,8 @@ def _valid(ip: str) -> bool:
 def _route(route: Route, old: Route | None, target: SeState, around: Surroundings) -> Iterator[str]:
     name = f"route {route.prefix} via {route.gateway}"
     try:
-        IPv4Network(route.prefix)
-        gateway = IPv4Address(route.gateway)
+        ip_network(route.prefix)
+        gateway = ip_address(route.gateway)
     except ValueError as error:
         yield f"{name}: {error}"
         return
@@ -83,7 +83,7 @@ def _route(route: Route, old: Route | None, target: SeState, around: Surrounding
         yield from _down(name, gateway, route, around)
 
 
-def _down(name: str, gateway: IPv4Address, route: Route, around: Surroundings) -> Iterator[str]:
+def _down(name: str, gateway: IPv4Address | IPv6Address, route: Route, around: Surroundings) -> Iterator[str]:
     """The networks of a gateway whose interfaces are all down lead nowhere."""
     ways = [
         link

@@ -128,7 +128,7 @@ class _Draft:
         """Nothing where it does not listen."""
         if not ruleset_service.appears(service, self.words):
             return
-        listeners = [listener for listener in service.listeners if listener.version == self.words.version]
+        listeners = [listener for listener in service.open_listeners if listener.version == self.words.version]
         name = f"{SERVICE_CHAIN}{service.id}"
         self.counters.add(service_counter(service.id))
         self.counters.update(security_counter(service.id, rule.index) for rule in service.policy)
@@ -171,7 +171,7 @@ def listener_conflicts(services: Mapping[int, Service]) -> list[str]:
     found = []
     taken: dict[tuple[str, str, str], list[tuple[int, int, int]]] = {}
     for service in services.values():
-        for listener in service.listeners:
+        for listener in service.open_listeners:
             group = taken.setdefault((listener.ip, listener.protocol, _map_of(listener)), [])
             group.append((listener.first, listener.last, service.id))
     for (ip, protocol, _map), ranges in taken.items():

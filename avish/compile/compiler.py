@@ -16,12 +16,17 @@ from avish.compile.virtualservice import compile_service
 from avish.config.config import Body, Change, Config, uuid_in
 from avish.config.engines import Engine, engines
 from avish.config.ids import Ids, Key, rule_key
-from avish.config.services import vip_addresses
+from avish.config.services import snat_addresses, vip_addresses
 from dataplane.diff import moved
 from dataplane.model import Service, SeState
 
-PARTS = ("pool", "vsvip", "applicationprofile", "networkprofile")
+PARTS = (
+    "pool", "vsvip", "applicationprofile", "networkprofile", "poolgroup", "networksecuritypolicy", "l4policyset",
+    "applicationpersistenceprofile", "ipaddrgroup",
+)  # fmt: skip
 """Types that virtual services are made of."""
+BETWEEN = frozenset({"pool", "poolgroup", "networksecuritypolicy", "l4policyset"})
+"""Those that lead from a part to the virtual services."""
 ROUTED = ("networkservice", "natpolicy", "ipaddrgroup", "vrfcontext")
 K = TypeVar("K")
 V = TypeVar("V")
@@ -96,13 +101,22 @@ def _stale_services(config: Config, changed: Mapping[str, list[str]]) -> dict[st
     stale = dict.fromkeys(changed.get("virtualservice", []))
     for kind in PARTS:
         for uuid in changed.get(kind, []):
-            stale.update(dict.fromkeys(config.referring(uuid, "virtualservice")))
+            stale.update(dict.fromkeys(_users(config, uuid)))
     return stale
+
+
+def _users(config: Config, uuid: str) -> Iterator[str]:
+    """The virtual services that are made of an object, however indirectly."""
+    for kind, referrer in config.referrers(uuid):
+        if kind == "virtualservice":
+            yield referrer
+        elif kind in BETWEEN:
+            yield from _users(config, referrer)
 
 
 def _vips(config: Config, uuid: str) -> list[str]:
     body = config.get("virtualservice", uuid) or {}
-    return vip_addresses(config.target(body.get("vsvip_ref")))
+    return [*vip_addresses(config.target(body.get("vsvip_ref"))), *snat_addresses(body)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +160,7 @@ class _Work:
             services=patched(last.services, self._services(engine)),
             nat=replaced(last.nat, routing.nat),
             switches=replaced(last.switches, {"routing": active and routing.enabled}),
+            timeouts=replaced(last.timeouts, routing.timeouts),
         )
 
     def _services(self, engine: Engine) -> dict[int, Service | None]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
+from avish.compile import matches
 from avish.config.config import Body, Config
 from avish.config.ids import Ids, rule_key
-from dataplane.model import AddressMatch, NatRule, PortMatch, ProtocolMatch
+from dataplane.model import NatRule
+
+_ROUTED = ("V4",)
+"""IP versions that are translated."""
 
 
 def compile_policy(config: Config, policy: Body, ids: Ids) -> dict[int, NatRule]:
@@ -34,11 +38,11 @@ def _rule(config: Config, policy: Body, rule: Body, number: int) -> NatRule:
         id=number,
         order=(policy["name"], rule["index"]),
         pool=tuple(begin if begin == end else f"{begin}-{end}" for begin, end in _pool(rule)),
-        source=_addresses(config, match.get("source_ip")),
-        destination=_addresses(config, match.get("destination_ip")),
-        source_port=_ports(services.get("source_port")),
-        destination_port=_ports(services.get("destination_port")),
-        protocol=_protocol(services.get("protocol")),
+        source=matches.addresses(config, match.get("source_ip"), _ROUTED),
+        destination=matches.addresses(config, match.get("destination_ip"), _ROUTED),
+        source_port=matches.ports(services.get("source_port")),
+        destination_port=matches.ports(services.get("destination_port")),
+        protocol=matches.protocol(services.get("protocol")),
         enabled=rule["enable"],
     )
 
@@ -49,38 +53,3 @@ def _pool(rule: Body) -> Iterator[tuple[str, str]]:
             yield info["nat_ip"]["addr"], info["nat_ip"]["addr"]
         else:
             yield info["nat_ip_range"]["begin"]["addr"], info["nat_ip_range"]["end"]["addr"]
-
-
-def _addresses(config: Config, match: Body | None) -> AddressMatch | None:
-    if match is None:
-        return None
-    groups = [config.target(ref) or {} for ref in match.get("group_refs", [])]
-    elements = dict.fromkeys(element for holder in (match, *groups) for element in _elements(holder))
-    return AddressMatch(tuple(elements), negate=_negated(match))
-
-
-def _elements(holder: Body) -> Iterator[str]:
-    """Addresses, ranges and prefixes of a match or a group; IPv4 only, as the flows are."""
-    for address in holder.get("addrs", []):
-        if address["type"] == "V4":
-            yield address["addr"]
-    for item in holder.get("ranges", []):
-        if item["begin"]["type"] == "V4":
-            yield f"{item['begin']['addr']}-{item['end']['addr']}"
-    for prefix in holder.get("prefixes", []):
-        if prefix["ip_addr"]["type"] == "V4":
-            yield f"{prefix['ip_addr']['addr']}/{prefix['mask']}"
-
-
-def _ports(match: Body | None) -> PortMatch | None:
-    return PortMatch(tuple(dict.fromkeys(match["ports"])), negate=_negated(match)) if match else None
-
-
-def _protocol(match: Body | None) -> ProtocolMatch | None:
-    if not match:
-        return None
-    return ProtocolMatch(match["protocol"].removeprefix("PROTOCOL_").lower(), negate=_negated(match))
-
-
-def _negated(match: Body) -> bool:
-    return bool(match["match_criteria"] == "IS_NOT_IN")

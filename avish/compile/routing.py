@@ -21,9 +21,20 @@ class Routing:
     enabled: bool = False
     addresses: Mapping[str, AddressKind] = field(default_factory=dict)
     nat: Mapping[int, NatRule] = field(default_factory=dict)
+    timeouts: Mapping[str, int] = field(default_factory=dict)
 
 
 NO_ROUTING = Routing()
+FLOW_STATES = {
+    "tcp_idle_timeout": ("tcp established",),
+    "tcp_connection_setup_timeout": ("tcp syn_sent", "tcp syn_recv"),
+    "tcp_half_closed_timeout": ("tcp fin_wait", "tcp close_wait", "tcp last_ack"),
+    "tcp_closed_timeout": ("tcp time_wait",),
+    "tcp_reset_timeout": ("tcp close",),
+    "udp_idle_timeout": ("udp unreplied", "udp replied"),
+    "icmp_idle_timeout": ("icmp",),
+}
+"""Fields of a flowtable_profile: the states of a connection that they are for."""
 
 
 def compile_routing(config: Config, ids: Ids) -> dict[str, Routing]:
@@ -38,15 +49,21 @@ def compile_routing(config: Config, ids: Ids) -> dict[str, Routing]:
 def _routing(config: Config, service: Body, ids: Ids) -> Routing:
     enabled = bool(service.get("enable_routing"))
     policy = (config.target(service.get("nat_policy_ref")) or {}) if enabled else {}
-    floating = [item["addr"] for item in service.get("floating_intf_ip", []) if item["type"] == "V4"]
+    floating = [item["addr"] for item in service.get("floating_intf_ip", [])]
     kinds: dict[str, AddressKind] = dict.fromkeys(nat_addresses(policy), "nat")
     kinds.update(dict.fromkeys(floating, "floating"))
-    return Routing(enabled, kinds, compile_policy(config, policy, ids))
+    times = _timeouts(service.get("flowtable_profile", {})) if enabled else {}
+    return Routing(enabled, kinds, compile_policy(config, policy, ids), times)
+
+
+def _timeouts(profile: Body) -> dict[str, int]:
+    """How long the kernel remembers a routed flow, by protocol and state."""
+    return {state: profile[field] for field, states in FLOW_STATES.items() if field in profile for state in states}
 
 
 def compile_address(config: Config, engine: Engine, ip: str, routing: Routing) -> Address | None:
     """The address as the active engine holds it; None when nothing asks for it."""
-    kind = "vip" if _is_vip(config, engine, ip) else routing.addresses.get(ip)
+    kind = "vip" if _is_vip(config, engine, ip) else routing.addresses.get(ip) or _snat_kind(config, engine, ip)
     return Address(ip, engine.interface_towards(ip), kind) if kind else None
 
 
@@ -61,12 +78,19 @@ def _is_vip(config: Config, engine: Engine, ip: str) -> bool:
     )
 
 
+def _snat_kind(config: Config, engine: Engine, ip: str) -> AddressKind | None:
+    """Whether a virtual service of the engine's group calls its servers from there."""
+    bodies = (config.table("virtualservice")[uuid] for uuid in config.services_calling_from(ip))
+    used = any(body.get("enabled", True) and uuid_in(body.get("se_group_ref")) == engine.group for body in bodies)
+    return "nat" if used else None
+
+
 def compile_routes(config: Config, engine: Engine) -> dict[str, Route]:
     """The static routes whose next hop is in a network of the engine; of several ways to a prefix the first."""
     routes: dict[str, Route] = {}
     for item in (config.named("vrfcontext", MAIN_VRF) or {}).get("static_routes", []):
         hop, network = item["next_hop"], item["prefix"]["ip_addr"]
-        if hop["type"] == network["type"] == "V4" and engine.interface_towards(hop["addr"]):
+        if hop["type"] == network["type"] and engine.interface_towards(hop["addr"]):
             prefix = f"{network['addr']}/{item['prefix']['mask']}"
             routes.setdefault(prefix, Route(prefix, hop["addr"], item.get("if_name", "")))
     return routes

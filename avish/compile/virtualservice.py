@@ -1,12 +1,22 @@
-"""A virtual service with its VIPs, profiles and pool -> what the dataplane calls a service."""
+"""A virtual service with its VIPs, profiles, policies and pools -> what the dataplane calls a service."""
 
 from __future__ import annotations
 
+from avish.compile.limits import service_limits
 from avish.compile.placement import in_main_vrf
-from avish.compile.slots import Slot, Weighted, hashed, table_size, turns
+from avish.compile.policies import branches, security_rules
+from avish.compile.pools import NO_SERVERS, servers_of
 from avish.config.config import Body, Config
-from avish.config.services import PROTOCOLS, port_ranges, profile_type, vip_addresses
-from dataplane.model import Listener, Service
+from avish.config.services import (
+    PROTOCOLS,
+    ftp_settings,
+    port_ranges,
+    profile_type,
+    snat_addresses,
+    vip_addresses,
+    vip_targets,
+)
+from dataplane.model import Ftp, Listener, Service
 
 
 def compile_service(config: Config, body: Body, number: int) -> Service | None:
@@ -16,33 +26,43 @@ def compile_service(config: Config, body: Body, number: int) -> Service | None:
     listeners = _listeners(config, body)
     if not listeners:
         return None
-    pool = config.target(body.get("pool_ref")) or {}
-    hashes = pool.get("lb_algorithm") == "LB_ALGORITHM_CONSISTENT_HASH"
+    traffic = body.get("traffic_enabled", True)
+    servers = servers_of(config, body.get("pool_ref"), body.get("pool_group_ref")) if traffic else NO_SERVERS
     return Service(
         id=number,
         listeners=listeners,
-        picker="source_hash" if hashes else "round_robin",
-        slots=_slots(pool, hashes=hashes),
-        keep_port=bool(pool.get("use_service_port")),
+        picker=servers.picker,
+        slots=servers.slots,
+        keep_port=servers.keep_port,
         snat=_snat(config, body),
+        leaving=servers.leaving,
+        persistence=servers.persistence,
+        limits=service_limits(config, body),
+        server_limits=servers.server_limits,
+        branches=branches(config, body, servers) if traffic else (),
+        policy=security_rules(config, config.target(body.get("network_security_policy_ref"))),
+        ftp=_ftp(config, body),
+        snat_to=_snat_to(config, body),
+        reserve=servers.reserve,
+        routed=servers.routed,
+        close_when_down=bool(body.get("remove_listening_port_on_vs_down")),
     )
 
 
 def _listeners(config: Config, body: Body) -> tuple[Listener, ...]:
     ranges = list(port_ranges(config, body))
-    addresses = vip_addresses(config.target(body.get("vsvip_ref")))
-    return tuple(Listener(ip, item.protocol, item.first, item.last) for ip in addresses for item in ranges)
+    targets = vip_targets(config.target(body.get("vsvip_ref")))
+    return tuple(Listener(ip, item.protocol, item.first, item.last) for ip in targets for item in ranges)
 
 
-def _slots(pool: Body, *, hashes: bool) -> tuple[Slot, ...]:
-    every = pool.get("servers", [])
-    usual = pool.get("default_server_port", 80)
-    servers = [
-        Weighted(server["ip"]["addr"], server.get("port") or usual, server.get("ratio", 1))
-        for server in (every if pool.get("enabled", True) else [])
-        if server.get("enabled", True) and server["ip"]["type"] == "V4"
-    ]
-    return hashed(servers, table_size(len(every))) if hashes else turns(servers)
+def _ftp(config: Config, body: Body) -> Ftp | None:
+    """Where a profile asks to follow FTP: the single TCP ports it is for."""
+    found = ftp_settings(config, body)
+    if found is None:
+        return None
+    settings, ports = found
+    active, passive = not settings.get("deactivate_active"), not settings.get("deactivate_passive")
+    return Ftp(ports, active=active, passive=passive)
 
 
 def _snat(config: Config, body: Body) -> bool:
@@ -55,3 +75,13 @@ def _snat(config: Config, body: Body) -> bool:
         return True
     profile = (config.target(ref) or {}).get("profile", {})
     return bool(profile.get("udp_fast_path_profile", {}).get("snat", True))
+
+
+def _snat_to(config: Config, body: Body) -> tuple[str, ...]:
+    """The first address of each IP version; none where the client's is kept."""
+    if not _snat(config, body):
+        return ()
+    vips = vip_addresses(config.target(body.get("vsvip_ref"))) if body.get("use_vip_as_snat") else []
+    given = [*snat_addresses(body), *vips]
+    first = [next((one for one in given if (":" in one) == six), None) for six in (False, True)]
+    return tuple(one for one in first if one is not None)

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 
-from avish.config import checks_engines, checks_policies, checks_pools, checks_routing, checks_service, checks_system
+from avish.config import (
+    checks_carried,
+    checks_engines,
+    checks_policies,
+    checks_pools,
+    checks_routing,
+    checks_service,
+    checks_system,
+)
 from avish.config.checked import Check, Checked
 from avish.errors import Issue, SchemaError
 from avish.schema.model import Schema
@@ -56,7 +64,14 @@ CHECKS: dict[str, Check] = {
         checks_service.virtualservice_main_vrf,
         checks_service.vip_addresses,
         checks_service.pool_servers_once,
-        checks_service.lb_algorithm_supported,
+        checks_carried.lb_algorithm_supported,
+        checks_carried.limits_are_layer_4,
+        checks_carried.profile_limits_are_layer_4,
+        checks_carried.packets_stay_on_their_server,
+        checks_carried.rules_look_nothing_up,
+        checks_carried.selected_pools_keep_nobody,
+        checks_carried.ftp_data_port_needs_ftp,
+        checks_carried.wildcard_is_fast_path,
         checks_routing.nat_ip_in_one_group,
         checks_engines.distribution_needs_legacy_ha,
         checks_engines.distribution_against_routing,

@@ -212,9 +212,7 @@ def _floating(body: Body) -> Iterator[tuple[str, Body]]:
 
 def _floating_issues(checked: Checked, path: str, item: Body, group: list[Engine]) -> Iterator[Issue]:
     address = item["addr"]
-    if item["type"] == "V6":
-        yield checked.error(path, "is an IPv6 address; IPv6 is not routed")
-    elif checked.interface_of(address):
+    if checked.interface_of(address):
         yield checked.error(
             path,
             f"{address} is the address of interface {checked.interface_of(address)}; "
@@ -263,8 +261,8 @@ def static_routes_once(checked: Checked) -> Iterator[Issue]:
     for number, route in enumerate(checked.body.get("static_routes", []), 1):
         path, hop = f"static_routes[{number}]", route["next_hop"]
         prefix = f"{route['prefix']['ip_addr']['addr']}/{route['prefix']['mask']}"
-        if {hop["type"], route["prefix"]["ip_addr"]["type"]} != {"V4"}:
-            yield checked.warning(path, "IPv6 is kept, but not routed")
+        if hop["type"] != route["prefix"]["ip_addr"]["type"]:
+            yield checked.error(path, f"{prefix} and next_hop {hop['addr']} are not of one IP version")
         elif seen.setdefault(prefix, hop["addr"]) != hop["addr"]:
             yield checked.warning(path, f"{prefix} has a route already, over {seen[prefix]}; only that one is used")
         elif checked.body["name"] != MAIN_VRF:

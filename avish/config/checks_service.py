@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Network, ip_address
 from itertools import pairwise
 
 from avish.config.checked import Checked
@@ -13,7 +13,6 @@ from avish.config.services import PROTOCOLS, PortRange, port_ranges, profile_typ
 from avish.errors import Issue
 
 L4 = "APPLICATION_PROFILE_TYPE_L4"
-SOURCE_HASH = "LB_ALGORITHM_CONSISTENT_HASH_SOURCE_IP_ADDRESS"
 CARRIED_AS = {
     "PROTOCOL_TYPE_TCP_PROXY": "TCP fast path: one connection, addresses translated",
     "PROTOCOL_TYPE_UDP_PROXY": "UDP fast path",
@@ -25,14 +24,12 @@ def virtualservice_needs_vip_and_pool(checked: Checked) -> Iterator[Issue]:
     body, config = checked.body, checked.config
     if body.get("address"):
         yield checked.warning("address", "is kept without effect: addresses are in the vsvip")
-    if body.get("traffic_enabled") is False:
-        yield checked.warning("traffic_enabled", "is kept without effect: traffic goes on (no enabled stops it)")
     if not body.get("vsvip_ref"):
         yield checked.error("", "vsvip_ref is missing (configure vsvip NAME first, then vsvip_ref NAME)")
     if not body.get("services"):
         yield checked.error("", "services are missing (services port NUMBER)")
     pool = config.target(body.get("pool_ref"))
-    if pool is None and not body.get("pool_group_ref"):
+    if pool is None and not (body.get("pool_group_ref") or body.get("l4_policies") or body.get("service_pool_select")):
         yield checked.warning("", "there is no pool_ref: every connection is refused")
     elif pool is not None and pool.get("vrf_ref") != body.get("vrf_context_ref"):
         yield checked.error(
@@ -59,8 +56,10 @@ def virtualservice_l4_only(checked: Checked) -> Iterator[Issue]:
                 f"{path}.enable_ssl",
                 "TLS is not terminated; set no enable_ssl, the servers then see the TLS connection of the client",
             )
-        if service["port"] == 0:
-            yield checked.error(f"{path}.port", "port 0 is no port clients can connect to; give 1-65535")
+        if service["port"] == 0 and not service.get("port_range_end"):
+            yield checked.error(
+                f"{path}.port", "port 0 is no port clients can connect to; give 1-65535, or all (port_range_end 65535)"
+            )
         elif (service.get("port_range_end") or service["port"]) < service["port"]:
             end = service["port_range_end"]
             yield checked.error(
@@ -137,7 +136,7 @@ def _clashes(ranges: list[PortRange]) -> Iterator[tuple[PortRange, PortRange]]:
 
 def _addresses(vsvip: Body) -> list[str]:
     """All addresses, those switched off included: they may be switched on again."""
-    return [vip["ip_address"]["addr"] for vip in vsvip.get("vip", []) if "ip_address" in vip]
+    return [vip[name]["addr"] for vip in vsvip.get("vip", []) for name in ("ip_address", "ip6_address") if name in vip]
 
 
 def preserve_client_ip_without_snat(checked: Checked) -> Iterator[Issue]:
@@ -153,8 +152,8 @@ def preserve_client_ip_without_snat(checked: Checked) -> Iterator[Issue]:
                 f"applicationprofile {profile['name']} preserves the client's address, "
                 f"{field} replaces it; take it out ({remedy}), or use a profile that does not",
             )
-        elif body.get(field):
-            yield checked.warning(field, "is kept; servers see the engine's own address")
+        elif field != "use_vip_as_snat" and len(body.get(field, [])) > 1:
+            yield checked.warning(field, "of several addresses of an IP version the first is used")
 
 
 def virtualservice_main_vrf(checked: Checked) -> Iterator[Issue]:
@@ -174,26 +173,37 @@ def vip_addresses(checked: Checked) -> Iterator[Issue]:
     seen: set[str] = set()
     for number, vip in enumerate(checked.body.get("vip", []), 1):
         path = f"vip[{number}]"
-        if "ip6_address" in vip or vip.get("ip_address", {}).get("type") == "V6":
-            yield checked.warning(path, "IPv6 is kept, but not forwarded")
-        elif "ip_address" not in vip:
+        found = [name for name in ("ip_address", "ip6_address") if name in vip]
+        if not found:
             yield checked.error(path, "ip_address is missing (ip_address <x.x.x.x>); addresses are not allocated here")
-        elif vip.get("prefix_length", 32) != 32:
-            yield checked.error(f"{path}.prefix_length", "a VIP is one address: set prefix_length 32")
-        else:
-            yield from _address_issues(checked, f"{path}.ip_address", vip["ip_address"]["addr"], seen)
+        for name in found:
+            if vip.get("prefix_length", 32) == 32 or vip[name]["type"] == "V6":
+                yield from _address_issues(checked, f"{path}.{name}", vip[name]["addr"], seen)
+            else:
+                yield from _network_issues(checked, f"{path}.prefix_length", vip)
+
+
+def _network_issues(checked: Checked, path: str, vip: Body) -> Iterator[Issue]:
+    """A VIP that is a network: what is sent there has to come by an engine."""
+    address, length = vip["ip_address"]["addr"], vip["prefix_length"]
+    network = IPv4Network((address, length), strict=False)
+    if str(network.network_address) != address:
+        yield checked.error(path, f"{address} is not the first address of its /{length}; give {network}")
+    yield checked.warning(path, f"{network} is a network: the clients' routers must send what is for it to an engine")
 
 
 def _address_issues(checked: Checked, path: str, address: str, seen: set[str]) -> Iterator[Issue]:
     if address in seen:
         yield checked.error(path, f"{address} stands here twice; remove one")
     seen.add(address)
-    if address.startswith(ODD_ADDRESSES) or int(address.partition(".")[0]) >= 224:
+    number = ip_address(address)
+    if number.is_multicast or number.is_loopback or number.is_unspecified or address.startswith(ODD_ADDRESSES):
         yield checked.error(path, f"{address} is no address a client can connect to")
     networks = {port.network for engine in checked.engines for port in engine.ports}
-    homes = [network for network in networks if IPv4Address(address) in network]
+    homes = [network for network in networks if number in network]
     for network in homes:
-        if address in (str(network.network_address), str(network.broadcast_address)) and network.prefixlen < 31:
+        ends = (network.network_address, network.broadcast_address)
+        if number.version == 4 and number in ends and network.prefixlen < 31:
             yield checked.error(path, f"{address} is no host's address in {network}; use another one")
     if networks and not homes:
         yield checked.warning(path, f"{address} is in no network of the engines: clients need a route to them")
@@ -239,17 +249,3 @@ def pool_servers_once(checked: Checked) -> Iterator[Issue]:
                 f"servers[{number}]",
                 f"{address} port {port} is server {first} already (no port means default_server_port); remove one",
             )
-        if server["ip"]["type"] == "V6":
-            yield checked.warning(f"servers[{number}]", "IPv6 is kept, but not forwarded: it gets no connections")
-
-
-def lb_algorithm_supported(checked: Checked) -> Iterator[Issue]:
-    """What is done where an algorithm is not built."""
-    algorithm = checked.body["lb_algorithm"]
-    if algorithm == "LB_ALGORITHM_CONSISTENT_HASH":
-        if checked.body["lb_algorithm_hash"] != SOURCE_HASH:
-            yield checked.warning("lb_algorithm_hash", "is kept; the hash is over the client's address alone")
-    elif algorithm != "LB_ALGORITHM_ROUND_ROBIN":
-        yield checked.warning("lb_algorithm", f"{algorithm} is kept; servers take turns by ratio (round robin)")
-    if checked.body.get("ipaddrgroup_ref"):
-        yield checked.warning("ipaddrgroup_ref", "is kept; only the servers listed in the pool get connections")

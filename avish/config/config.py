@@ -84,6 +84,10 @@ class Config:
         """The uuids of the vsvips that hold this address."""
         return list(self.referring(_address_key(address), "vsvip"))
 
+    def services_calling_from(self, address: str) -> list[str]:
+        """The uuids of the virtual services that have this address among those to call their servers from."""
+        return list(self.referring(_address_key(address), "virtualservice"))
+
     def services_near(self, vsvip: str, first: int, last: int) -> set[str]:
         """The uuids of the virtual services on a vsvip that may have a port in ``first``-``last``: none is left out."""
         keys = _port_keys(vsvip, first, last)
@@ -243,7 +247,11 @@ def _walk_list(key: str, values: list[Any]) -> Iterator[str]:
     for value in values:
         if isinstance(value, dict):
             yield from _walk(value)
-            if key == "vip" and "ip_address" in value:
-                yield _address_key(value["ip_address"]["addr"])
+            if key == "vip":
+                yield from (
+                    _address_key(value[name]["addr"]) for name in ("ip_address", "ip6_address") if name in value
+                )
+            elif key in ("snat_ip", "snat_ip6_addresses"):
+                yield _address_key(value["addr"])
         elif key.endswith("_refs") and value.startswith("/api/"):
             yield uuid_in(value)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from avish.config.config import Body, Config, uuid_in
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An IPv4 address of an engine's interface, and the network it is in."""
+    """An address of an engine's interface, and the network it is in."""
 
     interface: str
     address: str
-    network: IPv4Network
+    network: IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Engine:
 
     def interface_towards(self, address: str) -> str:
         """The interface whose network holds the address, or ""."""
-        number = IPv4Address(address)
+        number = ip_address(address)
         return next((port.interface for port in self.ports if number in port.network), "")
 
 
@@ -50,7 +50,6 @@ def _engine(body: Body) -> Engine:
 def _ports(body: Body) -> Iterator[Port]:
     for vnic in body.get("data_vnics", []):
         for item in vnic.get("vnic_networks", []):
-            address = item["ip"]["ip_addr"]
-            if address["type"] == "V4":
-                network = IPv4Network((address["addr"], item["ip"]["mask"]), strict=False)
-                yield Port(vnic.get("if_name", ""), address["addr"], network)
+            address = item["ip"]["ip_addr"]["addr"]
+            network = ip_network((address, item["ip"]["mask"]), strict=False)
+            yield Port(vnic.get("if_name", ""), address, network)

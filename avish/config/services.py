@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import Literal
 
 from avish.config.config import Body, Config
@@ -16,6 +17,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "PROTOCOL_TYPE_UDP_PROXY": "udp",
 }
 """Types of network profile that are carried, and as what."""
+FTP_TYPE = "APP_SERVICE_TYPE_L4_FTP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +44,65 @@ def profile_type(config: Config, ref: str | None) -> str:
 
 
 def port_ranges(config: Config, service: Body) -> Iterator[PortRange]:
-    """The ports of a virtual service; those whose protocol is not carried are left out."""
+    """The ports of a virtual service; those whose protocol is not carried are left out.
+
+    So are those that servers of active FTP call from: no client connects to them.
+    """
     usual = profile_type(config, service.get("network_profile_ref"))
     for item in service.get("services", []):
         override = item.get("override_network_profile_ref")
         protocol = PROTOCOLS.get(profile_type(config, override) if override else usual)
-        if protocol is not None:
+        if protocol is not None and not item.get("is_active_ftp_data_port"):
             yield PortRange(protocol, item["port"], item.get("port_range_end") or item["port"])
 
 
+def ftp_settings(config: Config, service: Body) -> tuple[Body, tuple[int, ...]] | None:
+    """The ftp_profile that a virtual service asks for, and the single ports it is for; None: FTP is not followed."""
+    usual = config.target(service.get("application_profile_ref")) or {}
+    ports: list[int] = []
+    found: Body | None = None
+    for item in service.get("services", []):
+        override = config.target(item.get("override_application_profile_ref"))
+        settings = ftp_profile(override or usual)
+        single = item.get("port_range_end", 0) in (0, item["port"])
+        if settings is not None and single and not item.get("is_active_ftp_data_port"):
+            found = settings if found is None else found
+            ports.append(item["port"])
+    return None if found is None else (found, tuple(ports))
+
+
+def ftp_profile(application: Body) -> Body | None:
+    """The FTP settings of an application profile; None when it does not ask to follow FTP."""
+    settings: Body | None = application.get("tcp_app_profile", {}).get("ftp_profile")
+    if settings is None and application.get("app_service_type") == FTP_TYPE:
+        return {}
+    return settings
+
+
 def vip_addresses(vsvip: Body | None) -> list[str]:
-    """The IPv4 addresses of a vsvip that are switched on."""
+    """The single addresses of a vsvip that are switched on; an engine answers for them."""
+    return [target for target in vip_targets(vsvip) if "/" not in target]
+
+
+def vip_targets(vsvip: Body | None) -> list[str]:
+    """The addresses of a vsvip that are switched on, those of whole networks as prefixes."""
     return [
-        vip["ip_address"]["addr"]
+        _target(vip[field], vip.get("prefix_length", 32))
         for vip in (vsvip or {}).get("vip", [])
-        if vip.get("enabled", True) and vip.get("ip_address", {}).get("type") == "V4"
+        for field in ("ip_address", "ip6_address")
+        if vip.get("enabled", True) and field in vip
     ]
+
+
+def _target(address: Body, length: int) -> str:
+    if address["type"] == "V6" or length == 32:
+        return str(address["addr"])
+    return str(IPv4Network((address["addr"], length), strict=False))
+
+
+def snat_addresses(service: Body) -> list[str]:
+    """The addresses a virtual service is to call its servers from."""
+    return [item["addr"] for field in ("snat_ip", "snat_ip6_addresses") for item in service.get(field, [])]
 
 
 def users_of(config: Config, address: str) -> Iterator[Body]:

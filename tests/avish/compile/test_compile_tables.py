@@ -72,7 +72,7 @@ def test_source_address_towards_servers(ftp, kind, fields, snat):
         ),
         (
             {"servers": [{"ip": "10.0.0.1", "enabled": False}, {"ip": "10.0.0.2", "port": 0}, {"ip": "fd00::1"}]},
-            [("10.0.0.2", 21)],
+            [("10.0.0.2", 21), ("fd00::1", 21)],
         ),
         ({"enabled": False}, []),
     ],

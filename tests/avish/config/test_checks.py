@@ -283,7 +283,7 @@ def test_preserve_client_ip_switched_on_under_snat(ftp):
         ({"ip_address": "10.10.10.1"}, "is a floating_intf_ip of networkservice ftp-routing"),
         ({"ip_address": "0.0.0.0"}, "is no address a client can connect to"),
         ({"ip_address": "224.0.0.1"}, "is no address a client can connect to"),
-        ({"ip_address": "10.10.10.99", "prefix_length": 24}, "set prefix_length 32"),
+        ({"ip_address": "10.10.10.99", "prefix_length": 24}, "is not the first address of its /24"),
     ],
 )
 def test_vip_addresses(ftp, vip, text):

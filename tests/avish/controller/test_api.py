@@ -161,9 +161,9 @@ def test_a_stale_write_says_who_was_faster(rig):
 
 
 def test_warnings_stand_in_a_header(rig):
-    answer = rig.call("POST", "/api/pool", {"name": "p", "lb_algorithm": "LB_ALGORITHM_LEAST_CONNECTIONS"})
+    answer = rig.call("POST", "/api/pool", {"name": "p", "max_conn_rate_per_server": {"action": {}}})
     warnings = json.loads(answer.headers["X-Avish-Warnings"])
-    assert any("LEAST_CONNECTIONS" in text for text in warnings)
+    assert any("RL_ACTION_NONE" in text for text in warnings)
     answer.headers["X-Avish-Warnings"].encode("ascii")
 
 
