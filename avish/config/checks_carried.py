@@ -75,11 +75,12 @@ def _rate_issues(checked: Checked, path: str, profile: Body | None) -> Iterator[
 
 def packets_stay_on_their_server(checked: Checked) -> Iterator[Issue]:
     """The kernel chooses once for a flow."""
-    udp = checked.body.get("profile", {}).get("udp_fast_path_profile", {})
-    if udp.get("per_pkt_loadbalance"):
+    profile = checked.config.target(checked.body.get("network_profile_ref")) or {}
+    if profile.get("profile", {}).get("udp_fast_path_profile", {}).get("per_pkt_loadbalance"):
         yield checked.warning(
-            "profile.udp_fast_path_profile.per_pkt_loadbalance",
-            "is kept; all packets of a flow go to the server that got its first one",
+            "network_profile_ref",
+            f"{profile['name']} balances each packet (per_pkt_loadbalance); "
+            "here all packets of a flow go to the server that got its first one",
         )
 
 

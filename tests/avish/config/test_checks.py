@@ -305,10 +305,24 @@ def test_servers_once(world):
     )
 
 
+DENY = {
+    "index": 1,
+    "name": "r",
+    "enable": True,
+    "match": {},
+    "action": "NETWORK_SECURITY_POLICY_ACTION_TYPE_DENY",
+}
+RATE = {"action": {"type": "RL_ACTION_LOCAL_RSP"}, "rate_limiter": {"count": 1, "period": 1}}
+
+
 @pytest.mark.parametrize(
-    ("kind", "fields", "text"),
+    ("kind", "fields", "texts"),
     [
-        ("pool", {"name": "p"}, "LB_ALGORITHM_LEAST_CONNECTIONS is kept; servers take turns"),
+        (
+            "pool",
+            {"name": "p", "lb_algorithm": "LB_ALGORITHM_FASTEST_RESPONSE"},
+            ("lb_algorithm:", "choose lb_algorithm_least_connections"),
+        ),
         (
             "pool",
             {
@@ -316,11 +330,46 @@ def test_servers_once(world):
                 "lb_algorithm": "LB_ALGORITHM_CONSISTENT_HASH",
                 "lb_algorithm_hash": "LB_ALGORITHM_CONSISTENT_HASH_URI",
             },
-            "the hash is over the client's address",
+            ("lb_algorithm_hash:", "needs layer 7"),
         ),
+        ("virtualservice", {"name": "ftp-vs", "connections_rate_limit": RATE}, ("answers HTTP", "rl_action_drop_conn")),
+        (
+            "networksecuritypolicy",
+            {
+                "name": "n",
+                "rules": [
+                    {
+                        **DENY,
+                        "match": {
+                            "geo_matches": [
+                                {"attribute": "ATTRIBUTE_AS_NAME", "match_operation": "IS_IN", "values": ["x"]}
+                            ]
+                        },
+                    }
+                ],
+            },
+            ("rules[1].match.geo_matches", "compare addresses instead"),
+        ),
+        (
+            "virtualservice",
+            {"name": "ftp-vs", "services": [{"port": 21}, {"port": 20, "is_active_ftp_data_port": True}]},
+            ("services[2].is_active_ftp_data_port", "application_profile_ref System-FTP"),
+        ),
+    ],
+)
+def test_what_the_kernel_cannot_say_is_refused_with_the_remedy(ftp, kind, fields, texts):
+    assert has(ftp.errors(kind, **fields), *texts)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "text"),
+    [
+        ("pool", {"name": "p", "max_conn_rate_per_server": {"action": {}}}, "RL_ACTION_NONE limits nothing"),
+        ("virtualservice", {"name": "ftp-vs", "performance_limits": {"max_throughput": 9}}, "bytes are not limited"),
+        ("networksecuritypolicy", {"name": "n", "rules": [{**DENY, "age": 5}]}, "the rule stays until"),
         ("virtualservice", {"name": "ftp-vs", "network_profile_ref": "System-TCP-Proxy"}, "carried as TCP fast path"),
         ("virtualservice", {"name": "ftp-vs", "pool_ref": None}, "there is no pool_ref: every connection is refused"),
-        ("vsvip", {"name": "v", "vip": [{"ip6_address": "fd00::1"}]}, "IPv6 is kept, but not forwarded"),
+        ("vsvip", {"name": "v", "vip": [{"ip_address": "10.4.0.0", "prefix_length": 16}]}, "routers must send"),
         (
             "vrfcontext",
             {"name": "global", "static_routes": [{"prefix": "10.5.0.0/16", "next_hop": "10.99.0.1"}]},
