@@ -11,7 +11,8 @@ from typing import Any
 class Request:
     """A REST call. ``path`` without query, ``body`` decoded JSON (None: there was none), ``user`` as the transport
     authenticated it ("" unknown), ``source`` where it came from, ``host`` the caller's name for this controller.
-    Names in ``headers`` are lower case.
+    Names in ``headers`` are lower case. ``via``: the door it came in by, "unix", "https" or "ssh". ``tenant``: the
+    uuid of the one it works in, or "*" for all. ``id``: found again in the answer and in the audit.
     """
 
     method: str
@@ -22,11 +23,15 @@ class Request:
     source: str = ""
     host: str = "localhost"
     headers: Mapping[str, str] = field(default_factory=dict)
+    via: str = "unix"
+    tenant: str = "admin"
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """``body`` is encoded as JSON unless it is None; ``stream``, if any, is sent as JSON lines in its place.
+    """``body`` is encoded as JSON unless it is None; ``stream``, if any, is sent as JSON lines in its place, or
+    ``text`` as it is, or the ``file`` of that path. ``cookies``: values of Set-Cookie.
 
     A stream blocks for about a second at most between two events; ``close()`` on it, where there is one, ends it.
     """
@@ -35,3 +40,6 @@ class Response:
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     stream: Iterator[dict[str, Any]] | None = None
+    text: str = ""
+    file: str = ""
+    cookies: tuple[str, ...] = ()

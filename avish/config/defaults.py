@@ -14,7 +14,7 @@ from avish.schema.types import Ref
 
 FIRST = ("tenant", "cloud", "vrfcontext", "serviceenginegroup")
 """Types that nearly everything belongs to; the rest follows behind what it refers to."""
-FIXED_UUIDS = {("tenant", "admin"): "admin"}
+FIXED_UUIDS = {("tenant", "admin"): "admin", ("user", "admin"): "user-admin"}
 
 
 def system_defaults(schema: Schema, now_us: int, config: Config | None = None) -> tuple[Change, ...]:

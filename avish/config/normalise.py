@@ -7,8 +7,8 @@ import uuid
 from typing import Any
 
 from avish.config.autos import AUTOS
-from avish.config.config import Body, Config, ref_to, title
-from avish.config.references import resolve
+from avish.config.config import Body, Config, ref_to, title, uuid_in
+from avish.config.references import ADMIN, resolve
 from avish.errors import Issue
 from avish.schema.model import Field, Message, ObjectType
 from avish.schema.types import SENSITIVE, Ref, Secret
@@ -37,7 +37,7 @@ def normalise(
     ``config``: where references are looked up. ``existing``: the object before, for what nobody may set; ``identity``:
     the uuid of a new one. The body is only fit to be stored when no issue is an error.
     """
-    work = _Work(config, title(kind.name, body))
+    work = _Work(config, title(kind.name, body), _tenant(config, body))
     result = work.message(kind, {**_homes(config, kind), **_given(body)}, "", existing or {})
     result["uuid"] = existing["uuid"] if existing else identity or new_uuid(kind.name)
     for name, field in kind.fields.items():
@@ -48,6 +48,13 @@ def normalise(
         AUTOS[kind.name](result)
     work.required(kind, result, "", autos=sound)
     return {name: result[name] for name in kind.fields if name in result}, work.issues
+
+
+def _tenant(config: Config, body: Body) -> str:
+    """The uuid of the tenant that an object with a reference in stored form belongs to; else the administrator's."""
+    given = body.get("tenant_ref")
+    uuid = uuid_in(given) if isinstance(given, str) else ""
+    return uuid if config.get("tenant", uuid) else ADMIN
 
 
 def _given(body: Body) -> Body:
@@ -62,8 +69,9 @@ def _homes(config: Config, kind: ObjectType) -> Body:
 class _Work:
     """Walks a body along its message; collects issues instead of stopping at the first."""
 
-    def __init__(self, config: Config, where: str) -> None:
+    def __init__(self, config: Config, where: str, tenant: str = ADMIN) -> None:
         self.config = config
+        self.tenant = tenant
         self.where = where
         self.issues: list[Issue] = []
 
@@ -142,7 +150,9 @@ class _Work:
         if isinstance(field.type, Secret) and given == SENSITIVE:
             return self._kept(path, was)
         try:
-            return resolve(self.config, field.type, given) if isinstance(field.type, Ref) else field.leaf.check(given)
+            if isinstance(field.type, Ref):
+                return resolve(self.config, field.type, given, self.tenant)
+            return field.leaf.check(given)
         except ValueError as error:
             self._error(path, str(error))
             return None

@@ -5,15 +5,21 @@ from __future__ import annotations
 import difflib
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from avish.config.config import Config, ref_to
+from avish.config.config import Body, Config, ref_to, uuid_in
 from avish.schema.types import Ref, ref_name
 
 SUGGESTED_FROM = 2000
 """Names looked through for a suggestion, at most."""
 
 
-def resolve(config: Config, ref: Ref, value: object) -> str:
+ADMIN = "admin"
+"""The uuid of the tenant whose objects others may refer to."""
+
+
+def resolve(config: Config, ref: Ref, value: object, tenant: str = ADMIN) -> str:
     """The stored form of ``value``: ``/api/<type>/<uuid>``, or the name for what is kept by name.
+
+    ``tenant``: uuid of the one the referring object is in; names are looked up there first.
 
     Taken are absolute and relative URLs with or without ``#name``, ``/api/pool?name=x``, a bare uuid, a bare name.
     Raises ValueError when there is no such object.
@@ -22,29 +28,40 @@ def resolve(config: Config, ref: Ref, value: object) -> str:
         raise ValueError(f"{value!r} is not the name of a {ref.to}")
     if ref.loose:
         return ref_name(value)
-    uuid = _uuid(config, ref.to, value)
+    uuid = _uuid(config, ref.to, value, tenant)
     if uuid is None:
-        raise ValueError(_not_found(config, ref.to, ref_name(value)))
+        raise ValueError(_not_found(config, ref.to, ref_name(value), tenant))
     return ref_to(ref.to, uuid)
 
 
-def _uuid(config: Config, kind: str, value: str) -> str | None:
+def _uuid(config: Config, kind: str, value: str, tenant: str) -> str | None:
     if value.startswith(("/", "http://", "https://")):
         parts = urlsplit(value)
         names = parse_qs(parts.query).get("name")
         if names:
-            return config.uuid_of(kind, names[0])
+            return _named(config, kind, names[0], tenant)
         path = [part for part in parts.path.split("/") if part]
-        return _known(config, kind, unquote(path[-1])) if kind in path[:-1] else None
-    return _known(config, kind, value) or config.uuid_of(kind, value)
+        return _known(config, kind, unquote(path[-1]), tenant) if kind in path[:-1] else None
+    return _known(config, kind, value, tenant) or _named(config, kind, value, tenant)
 
 
-def _known(config: Config, kind: str, uuid: str) -> str | None:
-    return uuid if config.get(kind, uuid) is not None else None
+def _named(config: Config, kind: str, name: str, tenant: str) -> str | None:
+    found = config.uuid_of(kind, name, tenant)
+    return found if found or tenant == ADMIN else config.uuid_of(kind, name)
 
 
-def _not_found(config: Config, kind: str, name: str) -> str:
-    names = [str(body.get("name", "")) for body in config.all(kind)[:SUGGESTED_FROM]]
-    near = difflib.get_close_matches(name, names, 1)
+def _known(config: Config, kind: str, uuid: str, tenant: str) -> str | None:
+    """The uuid itself, when there is such an object and the tenant may refer to it."""
+    body = config.get(kind, uuid)
+    return uuid if body is not None and _owner(body) in (tenant, ADMIN, "") else None
+
+
+def _owner(body: Body) -> str:
+    return uuid_in(body.get("tenant_ref"))
+
+
+def _not_found(config: Config, kind: str, name: str, tenant: str) -> str:
+    bodies = [body for body in config.all(kind)[:SUGGESTED_FROM] if _owner(body) in (tenant, ADMIN, "")]
+    near = difflib.get_close_matches(name, [str(body.get("name", "")) for body in bodies], 1)
     hint = f"; did you mean {near[0]}?" if near else f" (configure {kind} {name} first)"
     return f"there is no {kind} {name!r}{hint}"

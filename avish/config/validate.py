@@ -84,7 +84,7 @@ def still_referred(schema: Schema, new: Config, uuid: str) -> Iterator[Issue]:
 
 def is_system_default(schema: Schema, kind: str, body: Body) -> bool:
     """Whether it is one of those a fresh store has; they keep their names and stay. A singleton has no name to keep."""
-    if schema.object(kind).singleton:
+    if schema.object(kind).singleton or uuid_in(body.get("tenant_ref")) not in ("", "admin"):
         return False
     return any(default["name"] == body.get("name") for default in schema.defaults.get(kind, []))
 

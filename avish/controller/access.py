@@ -1,19 +1,179 @@
-"""Who may do what: the one place that decides.
-
-Until there are roles, whoever the socket lets in may do all: root, who is ``admin``, and the members of group avish.
-"""
+"""Who may do what: the one place that decides. Roles give levels, per permission of the vendor's and per tenant."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
 from avish.api.request import Request
+from avish.config.config import Body, Config, uuid_in
 from avish.errors import ValidationError
 
 SUPERUSER = "admin"
 SYSTEM = "system"
 """The controller itself, as the author of changes nobody asked for."""
+ADMIN_TENANT = "admin"
+"""The uuid of the tenant that is always there."""
+ALL = "*"
+NONE, READ, WRITE = 0, 1, 2
+LEVELS = {"NO_ACCESS": NONE, "READ_ACCESS": READ, "WRITE_ACCESS": WRITE}
+WORDS = {READ: "READ_ACCESS", WRITE: "WRITE_ACCESS"}
+ANYBODY = ""
+"""In place of a permission: whoever is logged in."""
+CONTROLLER = "PERMISSION_CONTROLLER"
+PERMISSIONS = {
+    "vsvip": "PERMISSION_VIRTUALSERVICE",
+    "debugserviceengine": "PERMISSION_TRAFFIC_CAPTURE",
+    "debugvirtualservice": "PERMISSION_TRAFFIC_CAPTURE",
+    "useraccountprofile": "PERMISSION_USER",
+    "serverautoscalepolicy": "PERMISSION_AUTOSCALE",
+    "seproperties": "PERMISSION_SERVICEENGINEGROUP",
+    "backup": "PERMISSION_SYSTEMCONFIGURATION",
+    "backupconfiguration": "PERMISSION_SYSTEMCONFIGURATION",
+    "scheduler": "PERMISSION_SYSTEMCONFIGURATION",
+    "cluster": CONTROLLER,
+    "controllerproperties": CONTROLLER,
+    "debugcontroller": CONTROLLER,
+}
+"""Of object types whose permission has another name."""
+STANDS_IN = {"PERMISSION_NETWORKSERVICE": "PERMISSION_SERVICEENGINEGROUP"}
+"""What counts where a role says nothing of a permission: the predefined ones leave it out."""
+
+
+def permission(kind: str) -> str:
+    """The vendor's permission for an object type."""
+    return PERMISSIONS.get(kind, f"PERMISSION_{kind.upper()}")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A user as one revision sees him. ``access``: by tenant uuid (or "*"), levels by permission."""
+
+    name: str
+    superuser: bool = False
+    access: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    default_tenant: str = ADMIN_TENANT
+
+    def level(self, wanted: str, tenant: str) -> int:
+        """What is allowed in a tenant; in the view of all of them, the most that is allowed in any."""
+        if self.superuser:
+            return WRITE
+        tables = self.access.values() if tenant == ALL else [self.access.get(one, {}) for one in (tenant, ALL)]
+        if wanted == ANYBODY:
+            return WRITE
+        return max((_level(table, wanted) for table in tables), default=NONE)
+
+    def enters(self, tenant: str) -> bool:
+        """Whether a tenant is open to him; the view of all of them shows what he may see in each."""
+        return self.superuser or tenant == ALL or ALL in self.access or tenant in self.access
+
+
+def _level(table: Mapping[str, int], wanted: str) -> int:
+    return table.get(wanted, table.get(STANDS_IN.get(wanted, ""), NONE))
+
+
+NOBODY = Caller("")
+ALMIGHTY = Caller(SUPERUSER, superuser=True)
+
+
+def caller_of(config: Config, user: Body) -> Caller:
+    """What a user object may do."""
+    tables: dict[str, dict[str, int]] = {}
+    for grant in user.get("access", []):
+        role = config.target(grant.get("role_ref")) or {}
+        tenant = ALL if grant.get("all_tenants") else uuid_in(grant.get("tenant_ref")) or ADMIN_TENANT
+        table = tables.setdefault(tenant, {})
+        for name, level in _levels(role):
+            table[name] = max(level, table.get(name, NONE))
+    default = uuid_in(user.get("default_tenant_ref")) or next(iter(tables), ADMIN_TENANT)
+    return Caller(
+        str(user["name"]), bool(user.get("is_superuser")), tables, ADMIN_TENANT if default == ALL else default
+    )
+
+
+def _levels(role: Body) -> Iterable[tuple[str, int]]:
+    for privilege in role.get("privileges", []):
+        yield str(privilege.get("resource")), LEVELS.get(str(privilege.get("type")), NONE)
+
+
+def require(caller: Caller, wanted: str, tenant: str, level: int, name: str = "") -> None:
+    """ValidationError (403) that names the missing permission. ``name``: of the tenant."""
+    if caller.level(wanted, tenant) < level:
+        where = "any tenant" if tenant == ALL else f"tenant {name or tenant}"
+        text = f"{caller.name} may not do this: {WORDS[level]} of {wanted} in {where} is missing"
+        raise ValidationError(f"{text}; a role with it gives it (configure user, access)", status=403)
 
 
 def authorise(request: Request) -> None:
-    """Raises ValidationError (403) when the request's user may not make it."""
+    """Raises ValidationError (403) when the door did not know who asks."""
     if not request.user:
         raise ValidationError("the system does not know the user who asks", status=403)
+
+
+INFRASTRUCTURE = frozenset(
+    {"cloud", "vrfcontext", "network", "serviceengine", "serviceenginegroup", "debugserviceengine"}
+)
+"""What the provider has for all tenants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one request may see and change: the caller's rights in the tenant it works in.
+
+    ``shared``: the names of the system's own objects, by type.
+    """
+
+    caller: Caller = ALMIGHTY
+    tenant: str = ADMIN_TENANT
+    shared: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    name: str = ADMIN_TENANT
+    """Of the tenant."""
+
+    def sees(self, kind: str, body: Mapping[str, Any]) -> bool:
+        """Whether an object is shown."""
+        owner = uuid_in(body.get("tenant_ref"))
+        if kind == "tenant" and not self.caller.enters(str(body["uuid"])):
+            return self.caller.level(permission(kind), self.tenant) >= READ
+        if self.tenant == ALL:
+            return not owner or self._sees_in(kind, body, owner)
+        return owner in ("", self.tenant) or self.is_shared(kind, body)
+
+    def _sees_in(self, kind: str, body: Mapping[str, Any], owner: str) -> bool:
+        return self.caller.level(permission(kind), owner) >= READ or self.is_shared(kind, body)
+
+    def is_shared(self, kind: str, body: Mapping[str, Any]) -> bool:
+        """Whether every tenant may see and refer to it: the infrastructure, and what the system came with."""
+        if uuid_in(body.get("tenant_ref")) != ADMIN_TENANT:
+            return False
+        return kind in INFRASTRUCTURE or body.get("name") in self.shared.get(kind, ())
+
+    def tenants(self, config: Config) -> list[str]:
+        """Where names are looked up: the own tenant first, then those whose objects are shared."""
+        if self.tenant == ALL:
+            return [str(body["uuid"]) for body in config.all("tenant")]
+        return list(dict.fromkeys([self.tenant, ADMIN_TENANT]))
+
+    def find(self, config: Config, kind: str, name: str) -> Body | None:
+        """The object of that name that is meant from here, or None."""
+        for tenant in self.tenants(config):
+            body = config.named(kind, name, tenant)
+            if body is not None and self.sees(kind, body):
+                return body
+        return None
+
+    def require(self, kind: str, level: int) -> None:
+        """ValidationError (403) unless the caller may read (write) objects of a type here."""
+        if kind == "tenant" and level == READ:
+            return  # each user sees those he may enter
+        require(self.caller, permission(kind), self.tenant, level, self.name)
+
+    def require_write(self, kind: str, body: Mapping[str, Any] | None) -> None:
+        """ValidationError (403) unless the caller may change this object (None: make one) here."""
+        if self.tenant == ALL:
+            raise ValidationError("the view of all tenants only shows; choose a tenant to change something", status=403)
+        self.require(kind, WRITE)
+        owner = uuid_in((body or {}).get("tenant_ref"))
+        if owner and owner != self.tenant:
+            text = f"{kind} {(body or {}).get('name', '')} belongs to another tenant ({owner}), not to {self.name}"
+            raise ValidationError(f"{text}: switch to that tenant to change it", status=403)

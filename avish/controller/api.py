@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from avish.api.request import Request, Response
 from avish.config.checks import require_checks
 from avish.config.store import Store
-from avish.controller.access import authorise
+from avish.controller.access import ANYBODY, CONTROLLER, READ, WRITE, require
+from avish.controller.accounts import Accounts
+from avish.controller.audit import Audit
 from avish.controller.bases import Bases
 from avish.controller.captures import Captures
 from avish.controller.changes import Changes
@@ -20,11 +23,14 @@ from avish.controller.configuration import Configuration
 from avish.controller.confirm import Confirmations
 from avish.controller.debug import CaptureSwitch
 from avish.controller.engines import Engine
+from avish.controller.gate import PUBLIC, READING, Admitted, CsrfError, Gate, session_cookies
 from avish.controller.notices import Notices
 from avish.controller.objects import Objects
 from avish.controller.reads import Reads
 from avish.controller.rehearsals import Rehearsals
 from avish.controller.rollback import Rollbacks
+from avish.controller.sessions import Sessions
+from avish.controller.signin import LOGIN, LOGOUT, OwnAccount, SignIn
 from avish.controller.stale import StaleError
 from avish.controller.status import Status
 from avish.controller.transactions import Compare, Confirm, Past, Transactions
@@ -37,6 +43,7 @@ log = logging.getLogger(__name__)
 
 REVISION = "X-Avish-Revision"
 CONFIRM = "X-Avish-Confirm"
+REQUEST = "X-Avish-Request"
 TRANSACTION = "/api/transaction"
 Parts = tuple[str, ...]
 Handler = Callable[[Request], Response]
@@ -57,6 +64,29 @@ class Parties:
     confirmations: Confirmations
     notices: Notices
     rollbacks: Rollbacks
+    accounts: Accounts
+    sessions: Sessions
+    audit: Audit
+
+
+PERMISSIONS: dict[Parts, tuple[str, str]] = {
+    ("cluster",): (ANYBODY, CONTROLLER),
+    ("cluster", "version"): (ANYBODY, CONTROLLER),
+    ("cluster", "runtime"): (ANYBODY, CONTROLLER),
+    ("initial-data",): (ANYBODY, CONTROLLER),
+    ("avish", "status"): (ANYBODY, CONTROLLER),
+    ("avish", "session"): (ANYBODY, ANYBODY),
+    ("avish", "account", ANY): (ANYBODY, ANYBODY),
+    ("useraccount",): (ANYBODY, ANYBODY),
+    ("user-token",): (ANYBODY, ANYBODY),
+    ("transaction",): (ANYBODY, ANYBODY),
+    ("confirm",): (ANYBODY, CONTROLLER),
+    ("notices",): (ANYBODY, CONTROLLER),
+    ("openapi.json",): (ANYBODY, CONTROLLER),
+}
+"""What reading and writing need, where it is not the permission of the controller. The writes of a transaction are
+judged one by one; accounts judge for themselves.
+"""
 
 
 class Api:
@@ -67,36 +97,76 @@ class Api:
         require_checks(parties.schema)
         switch, rehearsals = CaptureSwitch(parties.captures), Rehearsals()
         reads = Reads(parties.schema, parties.engines, switch, Bases(parties.store))
-        changes = Changes(parties.schema, parties.committer, switch, rehearsals)
+        self._gate = Gate(parties.schema, parties.accounts, parties.sessions)
+        changes = Changes(parties.schema, parties.committer, switch, rehearsals, parties.accounts, self._gate)
+        self._audit = parties.audit
+        self._sign_in = SignIn(parties.accounts, parties.sessions, parties.audit, parties.status.version)
         self._committer = parties.committer
         self._confirmations = parties.confirmations
-        self._objects = Objects(reads, changes, switch)
-        self._resources = _resources(parties, reads, changes, rehearsals, self._objects)
+        self._objects = Objects(reads, changes, switch, self._gate)
+        self._resources = _resources(parties, reads, changes, rehearsals, self._objects, self._gate)
 
     def handle(self, request: Request) -> Response:
         """The answer; also every refusal is one. What it raises is a bug."""
+        request = replace(request, id=secrets.token_hex(8))
+        admitted = Admitted(request)
         try:
-            authorise(request)
-            response = self._route(request)
+            response = self._sign_in.handle(request)
+            if response is None:
+                admitted = self._gate.admit(request)
+                response = self._route(admitted.request)
+        except CsrfError:
+            response = Response(401, text="CSRF token missing or incorrect.")
         except AvishError as error:
             response = _refusal(error, numbered=request.path.rstrip("/") == TRANSACTION)
         except RefusedError as error:
             response = _refusal(ApplyError(str(error)))
         except DataplaneError as error:
             response = _refusal(UnavailableError(f"the service engine does not answer: {error}"))
-        headers = {**response.headers, REVISION: str(self._committer.head.config.revision), **self._awaiting()}
-        return Response(response.status, response.body, headers, response.stream)
+        self._record(admitted.request, response)
+        return self._finished(admitted, response)
+
+    def _finished(self, admitted: Admitted, response: Response) -> Response:
+        """With what every answer carries."""
+        revision = str(self._committer.head.config.revision)
+        about = {REVISION: revision, REQUEST: admitted.request.id, **self._awaiting()}
+        session = admitted.session
+        renewed = session_cookies(session) if session is not None and not response.cookies else ()
+        return replace(response, headers={**response.headers, **about}, cookies=(*response.cookies, *renewed))
+
+    def _record(self, request: Request, response: Response) -> None:
+        """Changes and refusals go to the audit; reads do not, and logins have written their own entry."""
+        refused, status = response.status in (401, 403), response.status
+        if request.path in (LOGIN, LOGOUT) or (request.method in READING and not refused):
+            return
+        told = {"method": request.method, "path": request.path[:500], "status": status, "tenant": request.tenant}
+        if refused and isinstance(response.body, dict):
+            told["reason"] = str(response.body.get("error", ""))[:500]
+        event = "refused" if refused else "change" if status < 400 else "failed"
+        revision = {} if status >= 400 else {"revision": self._committer.head.config.revision}
+        self._audit.write(event, request.user, request.source, request.id, **told, **revision)
 
     def _route(self, request: Request) -> Response:
         parts = tuple(part for part in request.path.split("/") if part)
         if parts[:1] != ("api",) or len(parts) == 1:
             raise ValidationError(f"there is nothing at {request.path}: the API is below /api/", status=404)
-        resource = self._resources.get(parts[1:]) or self._resources.get((*parts[1:-1], ANY))
+        place = parts[1:] if parts[1:] in self._resources else (*parts[1:-1], ANY)
+        resource = self._resources.get(place)
         if resource is None:
             return self._objects.handle(request, parts[1:])
         if request.method not in resource:
             raise ValidationError(f"Method {request.method!r} not allowed at {request.path}", status=405)
+        self._allowed(request, place)
         return resource[request.method](request)
+
+    def _allowed(self, request: Request, place: Parts) -> None:
+        """ValidationError (403) when what is no object is not for this user."""
+        if request.path in PUBLIC:
+            return
+        level = READ if request.method in READING else WRITE
+        wanted = PERMISSIONS.get(place, (CONTROLLER, CONTROLLER))[level - READ]
+        scope = self._gate.scope(request)
+        require(scope.caller, wanted, request.tenant, level, scope.name)
 
     def _awaiting(self) -> dict[str, str]:
         """The header that tells of a commit that awaits its confirmation: revision, seconds, user."""
@@ -108,12 +178,13 @@ class Api:
 
 
 def _resources(
-    parties: Parties, reads: Reads, changes: Changes, rehearsals: Rehearsals, objects: Objects
+    parties: Parties, reads: Reads, changes: Changes, rehearsals: Rehearsals, objects: Objects, gate: Gate
 ) -> dict[Parts, Mapping[str, Handler]]:
     """What is no object, by path below /api/ and method."""
     schema, committer, status = parties.schema, parties.committer, parties.status
     confirmations, rollbacks, notices = parties.confirmations, parties.rollbacks, parties.notices
-    transactions = Transactions(reads, changes, objects)
+    transactions = Transactions(reads, changes, objects, gate)
+    own = OwnAccount(parties.accounts, parties.sessions, gate, parties.audit)
     past = Past(
         schema=schema,
         committer=committer,
@@ -127,6 +198,7 @@ def _resources(
     return {
         ("cluster", "version"): _report(status.version),
         ("cluster", "runtime"): _report(status.cluster),
+        ("cluster",): _report(status.nodes),
         ("initial-data",): _report(lambda: {"version": status.version()}),
         ("avish", "status"): _report(status.report),
         ("avish", "check"): _report(status.check),
@@ -139,7 +211,16 @@ def _resources(
         ("commits", ANY): {"GET": past.commit},
         ("confirm",): {"GET": confirm.get, "POST": confirm.post, "DELETE": confirm.delete},
         ("notices",): {"GET": notices.get},
+        ("audit",): {"GET": lambda request: _audited(parties.audit, request)},
+        **own.resources(),
     }
+
+
+def _audited(audit: Audit, request: Request) -> Response:
+    """The last entries, newest first; ``user``, ``event`` and ``request`` choose some of them."""
+    chosen = {name: value for name, value in request.query.items() if name in ("user", "event", "request", "source")}
+    found = audit.entries(chosen)
+    return Response(200, {"count": len(found), "results": found})
 
 
 def _report(make: Callable[[], Any]) -> Mapping[str, Handler]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -104,11 +105,27 @@ def selected(body: Body, fields: Iterable[str]) -> Body:
     return {name: value for name, value in body.items() if name in wanted}
 
 
+def without_defaults(message: Message, body: Body) -> Body:
+    """A body without the fields that have the values they have by themselves."""
+    result: Body = {}
+    for name, value in body.items():
+        field = message.fields.get(name)
+        if field is not None and field.default is not None and field.default == value:
+            continue
+        if field is not None and field.message is not None:
+            result[name] = _each(value, partial(without_defaults, field.message))
+        else:
+            result[name] = value
+    return result
+
+
 def patched(body: Body, patch: Any) -> Body:
     """The vendor's PATCH: {"add": {..}, "replace": {..}, "delete": {..}}, one level deep.
 
     Lists get, become or lose entries; other fields are set or (delete) removed.
     """
+    if isinstance(patch, dict) and set(patch) == {"json_patch"}:
+        return json_patched(body, patch["json_patch"])
     if not isinstance(patch, dict) or not patch or any(key not in ("add", "replace", "delete") for key in patch):
         raise ValidationError('a PATCH needs a body such as {"add": {field: value}}; also "replace" and "delete"')
     result = dict(body)
@@ -132,6 +149,45 @@ def _patch(body: Body, verb: str, name: str, value: Any) -> None:
         body[name] = present + [one for one in fresh if one not in present]
     else:
         body[name] = value
+
+
+def json_patched(body: Body, steps: Any) -> Body:
+    """A JSON patch (RFC 6902): add, replace and remove at paths such as /servers/0/ratio."""
+    result = copy.deepcopy(body)
+    if not isinstance(steps, list):
+        raise ValidationError('a "json_patch" is a list of {"op": "add", "path": "/servers/-", "value": ..}')
+    for number, step in enumerate(steps):
+        try:
+            _step(
+                result, step["op"], [_unescaped(part) for part in str(step["path"]).split("/")[1:]], step.get("value")
+            )
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise ValidationError(f"json_patch[{number}] cannot be carried out: {step!r:.200}") from None
+    return result
+
+
+def _unescaped(part: str) -> str:
+    return part.replace("~1", "/").replace("~0", "~")
+
+
+def _step(body: Any, op: str, path: list[str], value: Any) -> None:
+    *way, last = path
+    for part in way:
+        body = body[int(part)] if isinstance(body, list) else body[part]
+    if op not in ("add", "replace", "remove"):
+        raise ValueError(op)
+    if isinstance(body, list):
+        place = len(body) if last == "-" and op == "add" else int(last)
+        if op == "add" and 0 <= place <= len(body):
+            body.insert(place, value)
+        elif op == "replace":
+            body[place] = value
+        else:
+            del body[place]
+    elif op == "remove":
+        del body[last]
+    else:
+        body[last] = value
 
 
 def _same(entry: Any, wanted: Any) -> bool:

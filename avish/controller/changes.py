@@ -9,11 +9,17 @@ from urllib.parse import unquote
 
 from avish.api.request import Request, Response
 from avish.config.store import Who
+from avish.config.transaction import Refused
+from avish.controller.accounts import Accounts
 from avish.controller.commit import Ask, Committer, Head, Outcome
 from avish.controller.compare import Names, Pair, names_in, object_differences
 from avish.controller.confirm import PLAIN, Terms, minutes_of
+from avish.controller.credentials import Settle, without_password
 from avish.controller.debug import CaptureSwitch
+from avish.controller.gate import Gate
+from avish.controller.guard import Guarded
 from avish.controller.rehearsals import Rehearsals
+from avish.controller.writes import Write
 from avish.errors import ValidationError
 from avish.schema.model import Schema
 
@@ -30,7 +36,17 @@ class Changes:
     Query: ``dryrun=1``, then also ``after=TOKEN``; or ``confirm=MINUTES``. Header X-Avish-Comment, percent-encoded.
     """
 
-    def __init__(self, schema: Schema, committer: Committer, switch: CaptureSwitch, rehearsals: Rehearsals) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        committer: Committer,
+        switch: CaptureSwitch,
+        rehearsals: Rehearsals,
+        accounts: Accounts,
+        gate: Gate,
+    ) -> None:
+        self._accounts = accounts
+        self._gate = gate
         self._schema = schema
         self._committer = committer
         self._switch = switch
@@ -47,9 +63,14 @@ class Changes:
         if dry(request):
             after = self.head(request) if request.query.get("after") else None
             return self._committer.rehearse(ask, after)
-        outcome = self._committer.commit(ask, who(request), effect=self._switch.effect(request.user), terms=terms)
+        guarded = Guarded(self._switch.effect(request.user), self._gate.scope(request).caller, self._accounts)
+        outcome = self._committer.commit(ask, who(request), effect=guarded, terms=terms)
         _log(request, outcome)
         return outcome
+
+    def credentials(self, write: Write | Refused) -> tuple[Write | Refused, Settle]:
+        """A write without the password of a user in it, and what keeps that once the user is."""
+        return without_password(self._accounts, write)
 
     def rehearsed(self, outcome: Outcome) -> Response:
         """The answer to a dry run."""

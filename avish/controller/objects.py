@@ -7,9 +7,11 @@ import secrets
 from avish.api.request import Request, Response
 from avish.config.config import Body
 from avish.controller import debug
+from avish.controller.access import READ, WRITE
 from avish.controller.changes import Changes, dry, warnings
 from avish.controller.commit import Outcome
 from avish.controller.debug import CaptureSwitch
+from avish.controller.gate import Gate
 from avish.controller.reads import Moment, Reads, Wanted
 from avish.controller.writes import Write, allowed, requests_of, uuid_in_path
 from avish.schema.model import ObjectType
@@ -20,7 +22,8 @@ Parts = tuple[str, ...]
 class Objects:
     """Reads, and single writes."""
 
-    def __init__(self, reads: Reads, changes: Changes, switch: CaptureSwitch) -> None:
+    def __init__(self, reads: Reads, changes: Changes, switch: CaptureSwitch, gate: Gate) -> None:
+        self._gate = gate
         self._reads = reads
         self._changes = changes
         self._switch = switch
@@ -32,7 +35,10 @@ class Objects:
         if request.method == "GET":
             return self._get(request, kind, parts[1:])
         if request.method == "POST" and len(parts) > 2:
-            moment = self._reads.moment(self._changes.head(request), request.host, request.query)
+            scope = self._gate.scope(request)
+            scope.require(kind.name, WRITE)
+            moment = self._reads.moment(self._changes.head(request), request.host, request.query, scope)
+            self._reads.seen(moment, kind, parts[1])
             return Response(200, self._reads.command(moment, kind, parts[1], "/".join(parts[2:])))
         allowed(request.method, kind, parts, request.path)
         name = "" if request.method == "POST" else request.query.get("name", "")
@@ -42,16 +48,18 @@ class Objects:
 
     def written(self, request: Request, outcome: Outcome) -> list[Body]:
         """The objects of each request as they are now, {} for those that are gone."""
-        moment = self._reads.moment(outcome.head, request.host)
+        moment = self._reads.moment(outcome.head, request.host, scope=self._gate.scope(request))
         found = [(self._reads.kind(kind), outcome.head.config.get(kind, uuid)) for kind, uuid in outcome.written]
         return [self._reads.shown(moment, kind, stored) if stored else {} for kind, stored in found]
 
     def _get(self, request: Request, kind: ObjectType, rest: Parts) -> Response:
-        moment = self._reads.moment(self._changes.head(request), request.host, request.query)
+        scope = self._gate.scope(request)
+        scope.require(kind.name, READ)
+        moment = self._reads.moment(self._changes.head(request), request.host, request.query, scope)
         if not rest and not kind.singleton:
             return self._collection(request, moment, kind)
         uuid = rest[0] if rest else kind.name
-        stored = self._reads.stored(moment.view.config, kind, uuid)
+        stored = self._reads.seen(moment, kind, uuid)
         if len(rest) < 2:
             return Response(200, self._reads.shown(moment, kind, stored, Wanted.of(request.query)))
         if (kind.name, rest[1:]) == (debug.KIND, ("capture",)):
@@ -61,7 +69,8 @@ class Objects:
     def _collection(self, request: Request, moment: Moment, kind: ObjectType) -> Response:
         """A list; with a tag, unless it shows more than the configuration."""
         wanted = Wanted.of(request.query)
-        tag = f'"{self._boot}.{moment.view.config.revision}"'
+        who = f"{request.user}.{request.tenant}"
+        tag = f'"{self._boot}.{moment.view.config.revision}.{who}"'
         tagged = not (kind.names or wanted.runtime or request.query.get("after"))
         headers = {"ETag": tag} if tagged else {}
         if headers and request.headers.get("if-none-match") == tag:
@@ -69,9 +78,12 @@ class Objects:
         return Response(200, self._reads.collection(moment, kind, wanted), headers)
 
     def _write(self, request: Request, write: Write) -> Response:
-        outcome = self._changes.make(request, lambda config: requests_of([write], config, self._reads))
+        scope = self._gate.scope(request)
+        safe, settle = self._changes.credentials(write)
+        outcome = self._changes.make(request, lambda config: requests_of([safe], config, self._reads, scope))
         if dry(request):
             return self._changes.rehearsed(outcome)
+        settle(outcome)
         if write.method == "DELETE":
             return Response(204, None, warnings(outcome))
         body, headers = self.written(request, outcome)[0], warnings(outcome)

@@ -11,8 +11,10 @@ from typing import Any
 from avish.config.config import Body, Config
 from avish.config.normalise import normalise
 from avish.controller import debug
+from avish.controller.access import ALL as EVERYWHERE
+from avish.controller.access import Scope
 from avish.controller.bases import Bases
-from avish.controller.bodies import Renderer, selected
+from avish.controller.bodies import Renderer, selected, without_defaults
 from avish.controller.commit import Head
 from avish.controller.cursors import Cursors
 from avish.controller.engines import Engine
@@ -23,6 +25,8 @@ from avish.operate.view import Seen, View
 from avish.schema.model import ObjectType, Schema
 from avish.schema.types import Ref
 
+REF_FILTERS = ("_ref.name", "_ref.uuid")
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -32,6 +36,10 @@ class Wanted:
     fields: tuple[str, ...] = ()
     joins: tuple[str, ...] = ()
     runtime: bool = False
+    skip_default: bool = False
+    refers_to: str = ""
+    referred_by: str = ""
+    """type:uuid of an object that those asked for refer to (are referred to by)."""
     page: int = 1
     page_size: int = 0
     """0: all."""
@@ -39,7 +47,7 @@ class Wanted:
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Wanted:
         """Unknown parameters are passed over, as the vendor does."""
-        filters = {key: value for key, value in query.items() if key in ("name", "uuid") or key.endswith("_ref.name")}
+        filters = {key: value for key, value in query.items() if key in ("name", "uuid") or key.endswith(REF_FILTERS)}
         size = _number(query, "page_size", 0)
         if "page" in query and size == 0:
             size = 25
@@ -48,6 +56,9 @@ class Wanted:
             fields=_words(query.get("fields", "")),
             joins=_words(query.get("joins", "")),
             runtime="runtime" in _words(query.get("join_subresources", "")),
+            skip_default=query.get("skip_default", "").lower() in ("true", "1"),
+            refers_to=query.get("refers_to", "").rpartition(":")[2],
+            referred_by=query.get("referred_by", "").rpartition(":")[2],
             page=max(_number(query, "page", 1), 1),
             page_size=max(size, 0),
         )
@@ -77,12 +88,16 @@ ALL = Wanted({})
 """Everything that is stored, and nothing beside it."""
 
 
+EVERYTHING = Scope(tenant=EVERYWHERE)
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What one request looks at. ``base``: how the caller's URLs begin."""
+    """What one request looks at. ``base``: how the caller's URLs begin; ``scope``: what it may see."""
 
     view: View
     base: str
+    scope: Scope = EVERYTHING
 
 
 class Reads:
@@ -113,17 +128,24 @@ class Reads:
             raise ValidationError(f"there is no object type {name!r}{hint}", status=404)
         return self._schema.object(name)
 
-    def moment(self, head: Head, host: str, query: Mapping[str, str] = NOTHING) -> Moment:
+    def moment(self, head: Head, host: str, query: Mapping[str, str] = NOTHING, scope: Scope = EVERYTHING) -> Moment:
         """What a request sees: the configuration of ``head``, the engines as they are now, and its own words."""
         seen = {
             name: Seen(name, e.driver, e.status == "connected", e.reason, e.since, head.state(name))
             for name, e in self._engines.items()
         }
-        return Moment(View(head.config, head.ids, seen, query), f"https://{host}")
+        return Moment(View(head.config, head.ids, seen, query), f"https://{host}", scope)
+
+    def seen(self, moment: Moment, kind: ObjectType, uuid: str) -> Body:
+        """The object of that uuid, if it may be seen; ValidationError (404) otherwise."""
+        body = self.stored(moment.view.config, kind, uuid)
+        if not moment.scope.sees(kind.name, body):
+            raise ValidationError(f"{kind.title} object {uuid} not found!", status=404)
+        return body
 
     def collection(self, moment: Moment, kind: ObjectType, wanted: Wanted) -> Body:
         """{"count": .., "results": [..], "next": url when there is more}."""
-        found = self._matching(moment.view.config, kind, wanted.filters)
+        found = self._matching(moment, kind, wanted)
         start = (wanted.page - 1) * wanted.page_size
         page = found[start : start + wanted.page_size] if wanted.page_size else found
         answer: Body = {"count": len(found), "results": [self.shown(moment, kind, body, wanted) for body in page]}
@@ -144,6 +166,8 @@ class Reads:
     def shown(self, moment: Moment, kind: ObjectType, stored: Body, wanted: Wanted = ALL) -> Body:
         """An object as a GET, POST or PUT answers it."""
         chosen = selected(stored, wanted.fields) if wanted.fields else stored
+        if wanted.skip_default:
+            chosen = without_defaults(kind, chosen)
         body = self._renderer.body(moment.view.config, kind, chosen, moment.base)
         for name in wanted.joins:
             if data := self._joined(moment, kind, stored, name):
@@ -174,15 +198,21 @@ class Reads:
             return None
         return self._bases.applied(key, answer)
 
-    def _matching(self, config: Config, kind: ObjectType, filters: Mapping[str, str]) -> list[Body]:
+    def _matching(self, moment: Moment, kind: ObjectType, wanted: Wanted) -> list[Body]:
+        """The objects that are seen and meet the filters. Of a name that another tenant shares, the own one comes."""
+        config, filters, sees = moment.view.config, wanted.filters, moment.scope.sees
         if kind.names:
             bodies: Iterable[Body] = debug.all_bodies(config, kind)
-        elif "name" in filters:
-            found = config.named(kind.name, filters["name"])
+        elif "name" in filters and moment.scope.tenant != EVERYWHERE:
+            found = moment.scope.find(config, kind.name, filters["name"])
             bodies = [found] if found else []
         else:
             bodies = config.all(kind.name)
-        return [body for body in bodies if all(_matches(config, body, key, value) for key, value in filters.items())]
+        bodies = [body for body in bodies if sees(kind.name, body)]
+        found_all = [
+            body for body in bodies if all(_matches(config, body, key, value) for key, value in filters.items())
+        ]
+        return related(config, found_all, wanted) if wanted.refers_to or wanted.referred_by else found_all
 
     def _joined(self, moment: Moment, kind: ObjectType, stored: Body, name: str) -> list[Body]:
         """The objects that the references of a field lead to."""
@@ -195,7 +225,18 @@ class Reads:
 
 
 def _matches(config: Config, body: Body, key: str, value: str) -> bool:
-    if key.endswith("_ref.name"):
-        target = config.target(body.get(key.removesuffix(".name")))
-        return target is not None and target["name"] == value
+    if key.endswith(REF_FILTERS):
+        field, _, name = key.rpartition(".")
+        target = config.target(body.get(field))
+        return target is not None and target[name] == value
     return bool(body.get(key) == value)
+
+
+def related(config: Config, bodies: list[Body], wanted: Wanted) -> list[Body]:
+    """Those of ``bodies`` that refer to one object and are referred to by another, as far as that was asked for."""
+    if wanted.refers_to:
+        referrers = {uuid for _, uuid in config.referrers(wanted.refers_to)}
+        bodies = [body for body in bodies if body["uuid"] in referrers]
+    if wanted.referred_by:
+        bodies = [body for body in bodies if wanted.referred_by in {uuid for _, uuid in config.referrers(body["uuid"])}]
+    return bodies

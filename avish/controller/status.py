@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from typing import Any
 
 import avish
 from avish.config.store import Store
+from avish.controller.audit import Audit
 from avish.controller.captures import Captures
 from avish.controller.commit import Committer
 from avish.controller.engines import Engine
@@ -28,7 +30,9 @@ class Status:
         store: Store,
         captures: Captures,
         namespaces: Mapping[str, str],
+        audit: Audit,
     ) -> None:
+        self._audit = audit
         self._about = about
         self._namespaces = namespaces
         self._committer = committer
@@ -75,9 +79,14 @@ class Status:
 
     def check(self) -> dict[str, Any]:
         """{"consistent", "store": [what is wrong], "engines": {name: [how its kernel differs]}}."""
-        store = self._store.check()
+        store = [*self._store.check(), *self._audit.check()]
         engines = self.drift()
         return {"consistent": not store and not any(engines.values()), "store": store, "engines": engines}
+
+    def nodes(self) -> dict[str, Any]:
+        """The cluster object: one node, this machine."""
+        node = {"name": "node1", "vm_hostname": platform.node(), "ip": {"addr": "127.0.0.1", "type": "V4"}}
+        return {"uuid": "cluster-avish", "name": "cluster-0-1", "nodes": [node], "tenant_ref": "/api/tenant/admin"}
 
     def drift(self) -> dict[str, list[str]]:
         """By engine, how its kernel differs from what it should hold."""

@@ -19,6 +19,7 @@ from avish.controller.compare import (
     stored_pairs,
 )
 from avish.controller.confirm import Confirmations
+from avish.controller.gate import Gate
 from avish.controller.notices import Notices, iso
 from avish.controller.objects import Objects
 from avish.controller.reads import Reads, Wanted
@@ -40,17 +41,22 @@ RUNNING, KERNEL = "running", "kernel"
 class Transactions:
     """POST /api/transaction."""
 
-    def __init__(self, reads: Reads, changes: Changes, objects: Objects) -> None:
+    def __init__(self, reads: Reads, changes: Changes, objects: Objects, gate: Gate) -> None:
+        self._gate = gate
         self._reads = reads
         self._changes = changes
         self._objects = objects
 
     def post(self, request: Request) -> Response:
         """All requests of the body, or none."""
-        writes = parse_transaction(request.body, self._reads)
-        outcome = self._changes.make(request, lambda config: requests_of(writes, config, self._reads))
+        scope = self._gate.scope(request)
+        pairs = [self._changes.credentials(one) for one in parse_transaction(request.body, self._reads)]
+        writes = [write for write, _ in pairs]
+        outcome = self._changes.make(request, lambda config: requests_of(writes, config, self._reads, scope))
         if dry(request):
             return self._changes.rehearsed(outcome)
+        for number, (_, settle) in enumerate(pairs):
+            settle(outcome, number)
         answer: Json = {"revision": outcome.head.config.revision}
         if not flag(request, "brief"):
             bodies = self._objects.written(request, outcome)

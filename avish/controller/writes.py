@@ -8,17 +8,22 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from avish.config.config import Body, Config
+from avish.config.config import Body, Config, ref_to
 from avish.config.normalise import new_uuid
+from avish.config.references import resolve
 from avish.config.transaction import Delete, Put, Refused, Request
 from avish.controller import debug
+from avish.controller.access import ADMIN_TENANT, Scope
 from avish.controller.bodies import patched
 from avish.controller.reads import Reads
 from avish.errors import Issue, ValidationError
 from avish.schema.model import ObjectType
+from avish.schema.types import Ref
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
 ENGINE = "serviceengine"
+TENANT = Ref("tenant")
+EVERYWHERE = Scope(tenant=ADMIN_TENANT)
 SLUG = re.compile(r"[a-z0-9]+-[A-Za-z0-9_.-]{1,100}")
 
 
@@ -34,9 +39,14 @@ class Write:
     slug: str = ""
 
 
-def requests_of(writes: Iterable[Write | Refused], head: Config, reads: Reads) -> list[Request]:
-    """The writes as requests to change ``head``; those that cannot be meant are refused together with all others."""
-    batch = _Batch(head, reads)
+def requests_of(
+    writes: Iterable[Write | Refused], head: Config, reads: Reads, scope: Scope = EVERYWHERE
+) -> list[Request]:
+    """The writes as requests to change ``head``; those that cannot be meant are refused together with all others.
+
+    ``scope``: where the writer works, and what it may do there.
+    """
+    batch = _Batch(head, reads, scope)
     for write in writes:
         batch.add(write)
     return batch.requests
@@ -48,6 +58,7 @@ class _Batch:
 
     config: Config
     reads: Reads
+    scope: Scope
     requests: list[Request] = field(default_factory=list)
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
     _bodies: dict[str, Body] = field(default_factory=dict)
@@ -64,9 +75,11 @@ class _Batch:
 
     def _add(self, write: Write) -> None:
         if write.method == "POST":
+            self.scope.require_write(write.kind.name, None)
             self._put(write, self._fresh_uuid(write), _object(write), new=True)
             return
         uuid = write.uuid or self._uuid_of(write)
+        self._own(write.kind, uuid)
         if write.method == "DELETE":
             self._delete(write.kind, uuid)
         elif write.method == "PUT":
@@ -74,9 +87,18 @@ class _Batch:
         else:
             self._put(write, uuid, patched(self._present(write.kind, uuid), write.body), new=False)
 
+    def _own(self, kind: ObjectType, uuid: str) -> None:
+        """ValidationError unless the object may be seen (404) and changed (403) from here."""
+        body = self._bodies.get(uuid) or self.config.get(kind.name, uuid)
+        if body is not None and not self.scope.sees(kind.name, body):
+            raise ValidationError(f"{kind.title} object {uuid} not found!", status=404)
+        self.scope.require_write(kind.name, None if kind.names else body)
+
     def _put(self, write: Write, uuid: str, body: Body, *, new: bool) -> None:
         kind = write.kind
         sent = {name: value for name, value in body.items() if name != debug.STATUS}
+        if "tenant_ref" in kind.fields and not kind.names:
+            sent["tenant_ref"] = self._tenant(sent, self.config.get(kind.name, uuid))
         if kind.names:
             sent["name"] = self.reads.stored(self.config, kind, uuid)["name"]
         if kind.name == ENGINE:
@@ -85,6 +107,15 @@ class _Batch:
         self._bodies[uuid] = sent
         missing = kind.singleton and self.config.get(kind.name, uuid) is None
         self.requests.append(Put(kind.name, uuid, sent, _stamp(sent), new or missing))
+
+    def _tenant(self, sent: Body, existing: Body | None) -> str:
+        """Where the object belongs: where it was, else where the writer works; another one is refused."""
+        home = (existing or {}).get("tenant_ref") or ref_to("tenant", self.scope.tenant)
+        given = sent.get("tenant_ref")
+        if given and _tenant_ref(self.config, given) != home:
+            name = (self.config.target(home) or {}).get("name", "")
+            raise ValidationError(f"tenant_ref: an object made or changed here belongs to tenant {name}; switch first")
+        return str(home)
 
     def _delete(self, kind: ObjectType, uuid: str) -> None:
         if kind.names:  # it goes back to its defaults, for it always exists
@@ -126,13 +157,24 @@ class _Batch:
             )
         if kind.names:
             return self._lent_uuid(kind, write.name)
-        uuid = self._names.get((kind.name, write.name)) or self.config.uuid_of(kind.name, write.name)
+        uuid = self._names.get((kind.name, write.name)) or self._found(kind, write.name)
         if uuid is None:
             raise ValidationError(f"there is no {kind.word} called {write.name!r}", status=404)
         return uuid
 
+    def _found(self, kind: ObjectType, name: str) -> str | None:
+        body = self.scope.find(self.config, kind.name, name)
+        return None if body is None else str(body["uuid"])
+
     def _present(self, kind: ObjectType, uuid: str) -> Body:
         return self._bodies.get(uuid) or self.reads.stored(self.config, kind, uuid)
+
+
+def _tenant_ref(config: Config, given: Any) -> str:
+    try:
+        return resolve(config, TENANT, given)
+    except ValueError as error:
+        raise ValidationError(f"tenant_ref: {error}") from None
 
 
 def _object(write: Write) -> Body:

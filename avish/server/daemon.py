@@ -8,10 +8,9 @@ import json
 import logging
 import os
 import signal
-import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,9 @@ from avish.config.store import SqliteStore, Who
 from avish.config.upgrade import NOTE as GRAMMAR
 from avish.config.upgrade import fingerprint, upgraded
 from avish.controller.access import SYSTEM
+from avish.controller.accounts import Accounts
 from avish.controller.api import Api, Parties
+from avish.controller.audit import Audit
 from avish.controller.captures import Captures
 from avish.controller.commit import Committer
 from avish.controller.confirm import Confirmations
@@ -30,6 +31,7 @@ from avish.controller.engines import Engine, Worker
 from avish.controller.notices import Notices
 from avish.controller.registration import Member, registration
 from avish.controller.rollback import Rollbacks
+from avish.controller.sessions import Sessions
 from avish.controller.status import Status
 from avish.errors import AvishError, UnavailableError
 from avish.operate.marks import describe
@@ -37,8 +39,9 @@ from avish.schema.load import schema
 from avish.schema.model import Schema
 from avish.server.agents import agent_of
 from avish.server.home import EngineSpec, Home, socket_group
-from avish.server.http import Front
-from avish.server.sockets import listen
+from avish.server.http import Door, Front
+from avish.server.sockets import listen, listen_at
+from avish.server.tls import context, fingerprint, own_names
 from dataplane.driver import Driver
 from dataplane.errors import DataplaneError
 from dataplane.remote import RemoteDriver
@@ -69,6 +72,11 @@ class Controller:
     notices: Notices
     deadline: Deadline
     store: SqliteStore
+    audit: Audit
+    listens: dict[str, str]
+    """Where the network reaches it, by kind of door; shown by ``avishd status``."""
+    accounts: Accounts
+    sessions: Sessions
 
     def start(self) -> None:
         """Take back the commit that was not confirmed in time, if any; begin to watch the engines."""
@@ -79,6 +87,7 @@ class Controller:
     def stop(self) -> None:
         """End captures, workers and store; the engines forward on."""
         self.notices.close()
+        self.audit.anchor()
         self.captures.shutdown()
         self.deadline.stop()
         for worker in self.workers:
@@ -104,10 +113,29 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
         notices=notices,
         switch=CaptureSwitch(captures),
     )
-    about = {"home": str(home.path), "pid": os.getpid()}
+    listens: dict[str, str] = {}
+    about = {"home": str(home.path), "pid": os.getpid(), "listens": listens}
     namespaces = {spec.name: spec.namespace for spec in specs}
-    status = Status(about, committer=committer, engines=engines, store=store, captures=captures, namespaces=namespaces)
-    parties = Parties(grammar, store, committer, engines, captures, status, confirmations, notices, rollbacks)
+    audit = Audit(home.audit, time.time, store)
+    status = Status(
+        about, committer=committer, engines=engines, store=store, captures=captures, namespaces=namespaces, audit=audit
+    )
+    sessions = Sessions(time.time)
+    accounts = Accounts(store, lambda: committer.head.config, time.time)
+    parties = Parties(
+        grammar,
+        store,
+        committer,
+        engines,
+        captures,
+        status,
+        confirmations,
+        notices,
+        rollbacks,
+        accounts,
+        sessions,
+        audit,
+    )
     api = Api(parties)
     upgrade(committer, store, grammar)
     register(committer, _observe_all(engines, groups))
@@ -117,7 +145,9 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
 
     workers = [Worker(engine, committer, met) for engine in engines.values()]
     deadline = Deadline(confirmations, rollbacks, notices)
-    return Controller(api, committer, engines, workers, captures, notices, deadline, store)
+    return Controller(
+        api, committer, engines, workers, captures, notices, deadline, store, audit, listens, accounts, sessions
+    )
 
 
 def _drivers(engines: Mapping[str, Engine]) -> Callable[[str], Driver]:
@@ -168,7 +198,18 @@ def _observe_all(engines: Mapping[str, Engine], groups: Mapping[str, str]) -> li
         return list(pool.map(observe, engines.values()))
 
 
-def serve(home: Home, specs: list[EngineSpec], ready_fd: int | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Where to listen besides the Unix socket, each (address, port) or None."""
+
+    https: tuple[str, int] | None = None
+    ssh: tuple[str, int] | None = None
+
+
+NOWHERE = Network()
+
+
+def serve(home: Home, specs: list[EngineSpec], ready_fd: int | None = None, network: Network = NOWHERE) -> None:
     """Serve until SIGTERM or SIGINT. ``ready_fd`` gets one line of JSON when the engines are in step, and is closed."""
     home.prepare()
     with home.lock():
@@ -176,19 +217,30 @@ def serve(home: Home, specs: list[EngineSpec], ready_fd: int | None = None) -> N
         controller = build(home, specs)
         controller.start()
         try:
-            _serve(home, controller, ready_fd)
+            _serve(home, controller, ready_fd, network)
         finally:
             controller.stop()
             home.socket.unlink(missing_ok=True)
 
 
-def _serve(home: Home, controller: Controller, ready_fd: int | None) -> None:
-    listener = listen(home.socket, socket_group())
+def _serve(home: Home, controller: Controller, ready_fd: int | None, network: Network) -> None:
+    doors = [Door(listen(home.socket, socket_group())), *_https(home, network.https, controller.listens)]
     log.info("serving %s, revision %d", home.path, controller.committer.head.config.revision)
     if ready_fd is not None:
         threading.Thread(target=_report_ready, args=(ready_fd, controller), daemon=True).start()
-    asyncio.run(_until_signal(Front(controller.api.handle), listener, controller, home.socket))
+    asyncio.run(_until_signal(Front(controller.api.handle), doors, controller, home.socket))
     log.info("stopped; the service engines forward on")
+
+
+def _https(home: Home, where: tuple[str, int] | None, listens: dict[str, str]) -> list[Door]:
+    if where is None:
+        return []
+    tls = context(home.keys, own_names(where[0]))
+    listener = listen_at(*where)
+    address, port = listener.getsockname()[:2]
+    listens["https"] = f"{address} port {port}"
+    log.info("HTTPS at %s, certificate SHA-256 %s", listens["https"], fingerprint(home.keys))
+    return [Door(listener, "https", tls)]
 
 
 async def _end(signalled: asyncio.Event, path: Path) -> None:
@@ -200,13 +252,13 @@ async def _end(signalled: asyncio.Event, path: Path) -> None:
     log.warning("%s is gone: the controller ends", path)
 
 
-async def _until_signal(front: Front, listener: socket.socket, controller: Controller, path: Path) -> None:
+async def _until_signal(front: Front, doors: Sequence[Door], controller: Controller, path: Path) -> None:
     """Notices and captures end first, so that who follows one is told why."""
     loop, signalled, ended = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled.set)
     async with asyncio.TaskGroup() as group:
-        group.create_task(front.run(listener, ended))
+        group.create_task(front.run(doors, ended))
         await _end(signalled, path)
         controller.notices.close()
         await loop.run_in_executor(None, controller.captures.shutdown)

@@ -61,6 +61,16 @@ class Home:
         return self.path / "log"
 
     @property
+    def audit(self) -> Path:
+        """The record of logins, changes and refusals."""
+        return self.log / "audit.jsonl"
+
+    @property
+    def keys(self) -> Path:
+        """The folder of what must never leave this machine: private keys and what seals secrets."""
+        return self.path / "keys"
+
+    @property
     def captures(self) -> Path:
         """The folder of capture files."""
         return self.path / "captures"

@@ -1,4 +1,4 @@
-"""HTTP on the Unix socket. Every answer is JSON, also a refusal, also a bug."""
+"""HTTP on the Unix socket, and HTTPS. Every answer is JSON, also a refusal, also a bug."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import asyncio
 import json
 import logging
 import pwd
+import re
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import parse_qsl
 
+import aiohttp
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from avish.api.request import Request, Response
 from avish.controller.access import SUPERUSER
-from avish.server.sockets import peer
+from avish.controller.signin import LOGIN
+from avish.server.sockets import BACKLOG, peer
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +33,12 @@ WRITERS = 4
 """Requests worked on at the same time; writes wait for each other and must not keep reads waiting."""
 STREAMS = 256
 """Streams followed at the same time, one a session and one a capture; each takes a thread while it waits."""
+LOGINS, LOGINS_WAITING = 2, 64
+"""Passwords compared at the same time, each at the price of 32 MB; and how many may wait for that."""
+HANDSHAKE_SECONDS, SILENT_SECONDS, BODY_SECONDS = 10.0, 30.0, 60.0
+"""What a client may take for TLS, until its first request is there, and for a body."""
+HOST = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
+SECURE = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "SAMEORIGIN", "Cache-Control": "no-store"}
 Handle = Callable[[Request], Response]
 
 
@@ -41,47 +53,132 @@ def user_of(uid: int) -> str:
     return "" if name == SUPERUSER else name
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A listening socket. ``via``: "unix", "https" or "ssh"; with ``tls``, what comes in is encrypted."""
+
+    listener: socket.socket
+    via: str = "unix"
+    tls: ssl.SSLContext | None = None
+
+
+class _Handler(RequestHandler):
+    """aiohttp's, but also what is no HTTP gets its answer in JSON, and who says nothing is cut off."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._patience = asyncio.get_running_loop().call_later(SILENT_SECONDS, self._silent)
+        self.heard = False
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._patience.cancel()
+        super().connection_lost(exc)
+
+    def _silent(self) -> None:
+        if not self.heard:
+            self.force_close()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        text = (message or "this is no HTTP request").splitlines()[0][:200]
+        response = web.Response(status=status, body=_json({"error": text}), content_type="application/json")
+        response.force_close()
+        return response
+
+
+_NO_ACCESS_LOG = logging.getLogger("avish.access")
+"""The audit says what was done, and by whom."""
+_NO_ACCESS_LOG.setLevel(logging.CRITICAL)
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Handler(self, loop=asyncio.get_running_loop(), access_log=_NO_ACCESS_LOG, tcp_keepalive=True)
+
+
+async def _start(loop: asyncio.AbstractEventLoop, server: _Server, door: Door) -> asyncio.Server:
+    if door.listener.family == socket.AF_UNIX:
+        return await loop.create_unix_server(server, sock=door.listener, backlog=BACKLOG)
+    patience = HANDSHAKE_SECONDS if door.tls else None
+    return await loop.create_server(
+        server, sock=door.listener, backlog=BACKLOG, ssl=door.tls, ssl_handshake_timeout=patience
+    )
+
+
 class Front:
-    """Serves ``handle`` on a listening Unix socket, for as long as ``run`` does."""
+    """Serves ``handle`` on listening sockets, for as long as ``run`` does."""
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="read")
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
+        self._logins = ThreadPoolExecutor(LOGINS, thread_name_prefix="login")
         self._streams = ThreadPoolExecutor(STREAMS, thread_name_prefix="stream")
         self._followed = 0
+        self._logging_in = 0
+        self._open: list[asyncio.Server] = []
 
-    async def run(self, listener: socket.socket, ended: asyncio.Event) -> None:
+    async def run(self, listener: socket.socket | Sequence[Door], ended: asyncio.Event) -> None:
         """Serve until ``ended``; open streams are closed then."""
-        application = web.Application(client_max_size=BODY_LIMIT)
-        application.router.add_route("*", "/{path:.*}", self._answer)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, handle_signals=False)
-        await runner.setup()
-        await web.SockSite(runner, listener).start()
+        doors = [Door(listener)] if isinstance(listener, socket.socket) else listener
+        served = [(door, self._server(door)) for door in doors]
+        loop = asyncio.get_running_loop()
+        for door, server in served:
+            self._open.append(await _start(loop, server, door))
         await ended.wait()
-        await runner.cleanup()
+        for listening in self._open:
+            listening.close()
+        for _, server in served:
+            await server.shutdown(1.0)
+        self._logins.shutdown(wait=False, cancel_futures=True)
         self._writers.shutdown(wait=True)
         self._readers.shutdown(wait=False, cancel_futures=True)
         self._streams.shutdown(wait=False, cancel_futures=True)
 
-    async def _answer(self, http: web.Request) -> web.StreamResponse:
+    def _server(self, door: Door) -> _Server:
+        async def answer(http: web.BaseRequest) -> web.StreamResponse:
+            return await self._answer(http, door.via)
+
+        return _Server(answer, request_factory=_made)
+
+    async def _answer(self, http: web.BaseRequest, via: str) -> web.StreamResponse:
+        if isinstance(http.protocol, _Handler):
+            http.protocol.heard = True
         try:
-            request, data = _request(http), await _read(http)
-            pool = self._readers if request.method == "GET" else self._writers
-            response, text = await asyncio.get_running_loop().run_in_executor(pool, self._guarded, request, data)
+            request, data = _request(http, via), await _read(http)
+            response, text = await self._worked_on(request, data)
             if response.stream is not None:
                 return await self._follow(http, response, response.stream)
+            if response.file:
+                return web.FileResponse(response.file, headers=dict(response.headers))
         except _RefusedError as refusal:
             response = Response(refusal.status, {"error": str(refusal)})
             text = _encoded(response)
-        return web.Response(
-            status=response.status, body=text, headers=dict(response.headers), content_type="application/json"
-        )
+        kind = "text/plain" if response.text else "application/json"
+        answer = web.Response(status=response.status, body=text, headers=_headers(response, via), content_type=kind)
+        for cookie in response.cookies:
+            answer.headers.add("Set-Cookie", cookie)
+        return answer
+
+    async def _worked_on(self, request: Request, data: bytes) -> tuple[Response, bytes]:
+        """Passwords are worked on apart from everything else, and only so many wait."""
+        login = request.path.rstrip("/") == LOGIN or "authorization" in request.headers
+        pool = self._logins if login else self._readers if request.method == "GET" else self._writers
+        if login and self._logging_in >= LOGINS_WAITING:
+            raise _RefusedError(503, "too many logins at once; try again in a moment")
+        self._logging_in += login
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, self._guarded, request, data)
+        finally:
+            self._logging_in -= login
 
     def _guarded(self, request: Request, data: bytes) -> tuple[Response, bytes]:
         """The answer, and its body as it is sent. Runs in a thread: a large body takes its time on both ways."""
         try:
-            response = self._handle(replace(request, body=_decoded(data)))
+            response = self._handle(replace(request, body=_decoded(request, data)))
             return response, _encoded(response)
         except _RefusedError:
             raise
@@ -92,7 +189,7 @@ class Front:
             return response, _encoded(response)
 
     async def _follow(
-        self, http: web.Request, response: Response, events: Iterator[dict[str, Any]]
+        self, http: web.BaseRequest, response: Response, events: Iterator[dict[str, Any]]
     ) -> web.StreamResponse:
         self._followed += 1
         try:
@@ -106,7 +203,7 @@ class Front:
                 await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, close))
 
     async def _stream(
-        self, http: web.Request, response: Response, events: Iterator[dict[str, Any]]
+        self, http: web.BaseRequest, response: Response, events: Iterator[dict[str, Any]]
     ) -> web.StreamResponse:
         out = web.StreamResponse(status=response.status, headers=dict(response.headers))
         out.content_type = "application/x-ndjson"
@@ -130,37 +227,83 @@ class _RefusedError(Exception):
         self.status = status
 
 
-def _request(http: web.Request) -> Request:
+def _made(message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_LIMIT)
+
+
+def _request(http: web.BaseRequest, via: str) -> Request:
     """The request but for its body."""
     transport = http.transport
     if transport is None:
         raise _RefusedError(400, "the connection is gone")
-    pid, uid = peer(transport.get_extra_info("socket"))
+    headers = {name.lower(): value for name, value in http.headers.items()}
+    if len(http.headers.getall("Cookie", ())) > 1:
+        headers["cookie"] = "; ".join(http.headers.getall("Cookie"))
+    user = ""
+    if via == "unix":
+        pid, uid = peer(transport.get_extra_info("socket"))
+        user, source = user_of(uid), f"unix socket, process {pid}"
+    elif via == "ssh":
+        source = headers.get("x-avish-source", "ssh")
+    else:
+        source = str((transport.get_extra_info("peername") or ("?",))[0])
+    try:
+        query = dict(http.query)
+    except ValueError:
+        raise _RefusedError(400, "the query is not readable") from None
     return Request(
         method=http.method,
         path=http.path,
-        query=dict(http.query),
-        user=user_of(uid),
-        source=f"unix socket, process {pid}",
-        host=http.headers.get("Host", "localhost"),
-        headers={name.lower(): value for name, value in http.headers.items()},
+        query=query,
+        user=user,
+        source=source,
+        host=_host(headers.get("host", "")),
+        headers=headers,
+        via=via,
     )
 
 
-async def _read(http: web.Request) -> bytes:
+def _host(given: str) -> str:
+    """The caller's name for this controller: it comes back in URLs, so nothing else may stand there."""
+    return given if HOST.fullmatch(given) else "localhost"
+
+
+async def _read(http: web.BaseRequest) -> bytes:
     try:
-        return await http.read()
+        async with asyncio.timeout(BODY_SECONDS):
+            return await http.read()
     except web.HTTPRequestEntityTooLarge:
         raise _RefusedError(413, f"the body is larger than {BODY_LIMIT >> 20} MB") from None
+    except TimeoutError:
+        raise _RefusedError(408, f"the body did not come within {BODY_SECONDS:.0f} s") from None
+    except (aiohttp.ClientPayloadError, aiohttp.http_exceptions.BadHttpMessage) as error:
+        raise _RefusedError(400, f"the body is not readable: {error}") from None
+
+
+def _headers(response: Response, via: str) -> dict[str, str]:
+    return {**response.headers, **(SECURE if via == "https" else {})}
 
 
 def _encoded(response: Response) -> bytes:
-    return b"" if response.body is None else json.dumps(response.body, ensure_ascii=False).encode()
+    if response.text:
+        return response.text.encode()
+    return b"" if response.body is None else _json(response.body)
 
 
-def _decoded(data: bytes) -> Any:
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _decoded(request: Request, data: bytes) -> Any:
+    """JSON; a form where a login sends one, as the vendor's client does."""
     if not data:
         return None
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        try:
+            return dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=20))
+        except ValueError:
+            raise _RefusedError(400, "the body is no form") from None
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:

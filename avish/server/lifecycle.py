@@ -33,7 +33,11 @@ def specs_of(topology: Topology, prefix: str) -> list[EngineSpec]:
     ]
 
 
-def up(path: Path, prefix: str, home: Home) -> list[str]:
+Place = tuple[str, int] | None
+"""Address and port to listen at, or None."""
+
+
+def up(path: Path, prefix: str, home: Home, https: Place = None, ssh: Place = None) -> list[str]:
     """Build the lab and start the controller, as far as they are not there; what was done, in words."""
     topology = load(path)
     record = lab.recorded(home.path)
@@ -43,7 +47,7 @@ def up(path: Path, prefix: str, home: Home) -> list[str]:
     home.prepare()
     said = [f"lab {prefix} stands already"] if standing else [_build(topology, prefix, home)]
     home.keep_engines(specs_of(topology, prefix))
-    return [*said, *_start_controller(home)]
+    return [*said, *_start_controller(home, {"--https": https, "--ssh": ssh})]
 
 
 def _stands(namespaces: list[str]) -> bool:
@@ -74,12 +78,13 @@ def _build(topology: Topology, prefix: str, home: Home) -> str:
     return f"lab {prefix}: {len(built.namespaces)} namespaces, {len(started)} programs"
 
 
-def _start_controller(home: Home) -> list[str]:
+def _start_controller(home: Home, places: dict[str, Place]) -> list[str]:
     if home.holder() is not None:
-        return ["the controller runs already"]
+        return ["the controller runs already", *_listens(home, places)]
     reader, writer = os.pipe()
     log_file = home.log / "avishd.log"
     command = [sys.executable, "-m", "avish.server.main", "serve", "--home", str(home.path), "--ready-fd", str(writer)]
+    command += [word for name, place in places.items() if place for word in (name, f"[{place[0]}]:{place[1]}")]
     with private_log(log_file) as out:
         child = subprocess.Popen(
             command,
@@ -98,7 +103,16 @@ def _start_controller(home: Home) -> list[str]:
         raise UnavailableError(f"the controller did not start: {last_line(log_file)} (see {log_file})")
     behind = json.loads(line)["out_of_sync"]
     said = [f"service engine {name} is out of sync: {reason}" for name, reason in behind.items()]
-    return [f"controller started (process {child.pid}), socket {home.socket}", *said]
+    return [f"controller started (process {child.pid}), socket {home.socket}", *_listens(home, places), *said]
+
+
+def _listens(home: Home, places: dict[str, Place]) -> list[str]:
+    """Where a running controller listens; ValidationError when that is not what was asked for."""
+    listens = client(home).call("GET", "/api/avish/status").body.get("listens", {})
+    for name, place in places.items():
+        if place and name.strip("-") not in listens:
+            raise ValidationError(f"the controller runs without {name}: end it first (avishd down --home {home.path})")
+    return [f"{kind} at {where}" for kind, where in listens.items()]
 
 
 def down(prefix: str | None, home: Home) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import logging
 import os
@@ -13,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from avish.errors import AvishError, UnavailableError
+from avish.errors import AvishError, UnavailableError, ValidationError
 from avish.schema.load import schema
 from avish.server import lifecycle
+from avish.server.credentials import accounts_of
 from avish.server.home import Home, private_log
 from avish.server.schema_json import schema_document
 from dataplane.errors import DataplaneError, UnreachableError
@@ -84,14 +86,36 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--topology", metavar="FILE", help="run the service engines of this topology, whose namespaces exist"
     )
+    _with_network(serve)
     serve.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     up = add("up", _up, "build a lab and start its controller in the background")
     up.add_argument("topology", metavar="TOPOLOGY", help="the topology file")
+    _with_network(up)
     add("down", _down, "end the controller and its agents, remove the lab; the store stays")
     _with_json(add("status", _status, "whether the controller answers and its engines are in step"))
     _with_json(add("schema", _schema, "the object model and the command tree"))
+    passwd = add("passwd", _passwd, "set the password of a user, read from standard input")
+    passwd.add_argument("user", metavar="USER")
+    key = add("key", _key, "let a user log in over SSH with a public key")
+    key.add_argument("user", metavar="USER")
+    key.add_argument(
+        "file", metavar="FILE", help="public keys as OpenSSH writes them, one a line; - for standard input"
+    )
     add("check", _check, "is the store consistent, and does every kernel hold the configuration?")
     return parser
+
+
+def _with_network(command: argparse.ArgumentParser) -> None:
+    for name, what in (("--https", "the REST API with TLS"), ("--ssh", "the shell over SSH")):
+        command.add_argument(name, metavar="ADDRESS:PORT", type=_place, help=f"also serve {what} there; off otherwise")
+
+
+def _place(text: str) -> tuple[str, int]:
+    """``127.0.0.1:8443``, ``[::1]:8443``, ``:8443`` for all addresses."""
+    address, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no ADDRESS:PORT such as 0.0.0.0:8443")
+    return address.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  (asked for)
 
 
 def _with_json(command: argparse.ArgumentParser) -> None:
@@ -103,7 +127,7 @@ def _prefix(options: Any) -> str:
 
 
 def _serve(home: Home, options: Any) -> int:
-    from avish.server.daemon import serve
+    from avish.server.daemon import Network, serve
 
     os.umask(0o077)  # store, logs and captures are root's, also in a directory that others may read
     logging.Formatter.converter = time.gmtime
@@ -113,12 +137,12 @@ def _serve(home: Home, options: Any) -> int:
     specs = home.engines()
     if options.topology:
         specs = lifecycle.specs_of(load(Path(options.topology)), _prefix(options))
-    serve(home, specs, options.ready_fd)
+    serve(home, specs, options.ready_fd, Network(options.https, options.ssh))
     return 0
 
 
 def _up(home: Home, options: Any) -> int:
-    for line in lifecycle.up(Path(options.topology), _prefix(options), home):
+    for line in lifecycle.up(Path(options.topology), _prefix(options), home, options.https, options.ssh):
         print(line)
     return 0
 
@@ -149,6 +173,34 @@ def _schema(home: Home, options: Any) -> int:
         return 0
     for command in document["commands"]:
         print(f"{command['path']:60} {command['help']}")
+    return 0
+
+
+def _passwd(home: Home, options: Any) -> int:
+    if sys.stdin.isatty():
+        password = getpass.getpass(f"New password of {options.user}: ")
+        if getpass.getpass("Again: ") != password:
+            raise ValidationError("the two are not the same; nothing was changed")
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    with accounts_of(home) as accounts:
+        accounts.set_password(options.user, password)
+    print(f"password of {options.user} set")
+    return 0
+
+
+def _key(home: Home, options: Any) -> int:
+    try:
+        text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValidationError(f"{options.file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    keys = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not keys:
+        raise ValidationError(f"{options.file} holds no public key")
+    with accounts_of(home) as accounts:
+        for key in keys:
+            fresh = accounts.add_key(options.user, key)
+            print(f"key {'added' if fresh else 'known already'}: {' '.join(key.split()[2:]) or key.split()[0]}")
     return 0
 
 

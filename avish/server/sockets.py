@@ -7,6 +7,7 @@ import socket
 import struct
 from pathlib import Path
 
+from avish.errors import UnavailableError
 from dataplane.wire import listening
 
 BACKLOG = 128
@@ -50,4 +51,20 @@ def listen(path: Path, group: int | None) -> socket.socket:
     if group is not None:
         os.chown(path, -1, group)
         path.chmod(0o660)
+    return listener
+
+
+def listen_at(address: str, port: int) -> socket.socket:
+    """A listening TCP socket; port 0 takes a free one. UnavailableError when the address cannot be had."""
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise UnavailableError(f"{address} port {port} cannot be listened at: {error.strerror or error}") from error
+    listener.setblocking(False)
     return listener

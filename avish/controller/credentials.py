@@ -1,0 +1,78 @@
+"""A password inside the body of a user never becomes part of the configuration: a mark stands there in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from avish.config.transaction import Refused
+from avish.controller import passwords
+from avish.controller.accounts import Accounts
+from avish.controller.commit import Outcome
+from avish.controller.writes import Write
+from avish.errors import Issue, ValidationError
+from avish.schema.types import SENSITIVE
+
+MARK = "set"
+Settle = Callable[..., None]
+"""Called with the outcome of the commit, and which of its requests the write was (0: the first)."""
+
+
+def nothing(outcome: Outcome, number: int = 0) -> None:
+    """There is nothing to keep."""
+    del outcome, number
+
+
+def without_password(accounts: Accounts, write: Write | Refused) -> tuple[Write | Refused, Settle]:
+    """The write with the mark in place of a new password, and what keeps its hash."""
+    if isinstance(write, Refused) or write.kind.name != "user":
+        return write, nothing
+    found = _password(write.body)
+    if not found:
+        return write, nothing
+    try:
+        accounts.check_password(_user(accounts, write), found)
+    except ValidationError as error:
+        return Refused((Issue("password", str(error)),), error.http_status), nothing
+    hashed = passwords.hashed(found)
+
+    def settle(outcome: Outcome, number: int = 0) -> None:
+        kind, uuid = outcome.written[number]
+        body = outcome.head.config.get(kind, uuid) or {}
+        accounts.set_hash(uuid, hashed, str(body.get("name", "")))
+
+    return replace(write, body=_marked(write.body)), settle
+
+
+def _user(accounts: Accounts, write: Write) -> dict[str, Any]:
+    body = write.body if isinstance(write.body, dict) else {}
+    existing = accounts.config().get("user", write.uuid) if write.uuid else None
+    return existing or {"uuid": write.uuid, "name": str(body.get("name", "")), **_profile(body)}
+
+
+def _profile(body: dict[str, Any]) -> dict[str, Any]:
+    return {"user_profile_ref": body["user_profile_ref"]} if isinstance(body.get("user_profile_ref"), str) else {}
+
+
+def _password(body: Any) -> str:
+    """The new password in a body, also in one of a PATCH; "" for none."""
+    for fields in _levels(body):
+        value = fields.get("password")
+        if isinstance(value, str) and value and value not in (SENSITIVE, MARK):
+            return value
+    return ""
+
+
+def _levels(body: Any) -> list[dict[str, Any]]:
+    if not isinstance(body, dict):
+        return []
+    return [body, *(body[verb] for verb in ("add", "replace") if isinstance(body.get(verb), dict))]
+
+
+def _marked(body: dict[str, Any]) -> dict[str, Any]:
+    marked = {**body, "password": MARK} if "password" in body else dict(body)
+    for verb in ("add", "replace"):
+        if isinstance(marked.get(verb), dict) and "password" in marked[verb]:
+            marked[verb] = {**marked[verb], "password": MARK}
+    return marked

@@ -1,0 +1,66 @@
+"""What goes along with changes of users and roles: nobody gives rights he has not, passwords and sessions follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from avish.config.config import Body, Change, Config
+from avish.config.transaction import Prepared
+from avish.controller.access import ALL, Caller, caller_of
+from avish.controller.accounts import Accounts
+from avish.controller.commit import Effect, Outcome
+from avish.errors import ValidationError
+
+
+@dataclass
+class Guarded:
+    """An Effect around another one: refuses escalation before, forgets the credentials of deleted users after."""
+
+    inner: Effect
+    caller: Caller
+    accounts: Accounts
+
+    def begin(self, prepared: Prepared) -> None:
+        """Refuse rights that the caller does not have himself."""
+        if not self.caller.superuser:
+            for change in prepared.changes:
+                self._judge(prepared.config, change)
+        self.inner.begin(prepared)
+
+    def undo(self) -> None:
+        """The change was refused."""
+        self.inner.undo()
+
+    def settle(self, outcome: Outcome) -> None:
+        """The change is kept."""
+        for change in outcome.changes:
+            if change.type == "user" and change.body is None:
+                self.accounts.forget(change.uuid)
+        self.inner.settle(outcome)
+
+    def _judge(self, config: Config, change: Change) -> None:
+        before = self.accounts.config().get(change.type, change.uuid) or {}
+        for body in (before, change.body or {}):
+            if change.type == "user" and body.get("is_superuser"):
+                raise ValidationError(f"{self.caller.name} is no superuser: only those make or change one", status=403)
+        if change.body is not None and change.type == "user":
+            self._within(caller_of(config, change.body).access)
+        elif change.body is not None and change.type == "role":
+            self._within({ALL: dict(_role(config, change.body))})
+
+    def _within(self, access: Any) -> None:
+        for tenant, table in access.items():
+            own = Caller(self.caller.name, access={ALL: self.caller.access.get(ALL, {})})
+            mine = own if tenant == ALL else self.caller
+            more = [name for name, level in table.items() if level > mine.level(name, tenant)]
+            if not more and not {tenant, ALL} & set(self.caller.access):
+                more = ["access to the tenant"]
+            if more:
+                text = f"{self.caller.name} has no {', '.join(sorted(more)[:3])} himself and cannot give it"
+                raise ValidationError(text, status=403)
+
+
+def _role(config: Config, role: Body) -> Any:
+    as_user = {"name": "", "access": [{"all_tenants": True, "role_ref": f"/api/role/{role['uuid']}"}]}
+    return caller_of(config, as_user).access[ALL].items()

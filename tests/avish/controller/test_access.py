@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def people(rig):
+    """Tenant blue; anna administers applications there, olga only looks, root may all."""
+    rig.post("tenant", name="blue")
+    rig.post(
+        "user", name="anna", access=[{"role_ref": "Application-Admin", "tenant_ref": "blue"}], default_tenant_ref="blue"
+    )
+    rig.post("user", name="olga", access=[{"role_ref": "Application-Operator", "all_tenants": True}])
+    return rig
+
+
+def ask(rig, user, method, path, body=None, tenant="blue", **query):
+    return rig.call(method, path, body, user=user, headers={"x-avi-tenant": tenant}, **query)
+
+
+def names(answer):
+    assert answer.status == 200, answer.body
+    return [one["name"] for one in answer.body["results"]]
+
+
+class TestRoles:
+    def test_what_a_role_gives_is_allowed(self, people):
+        made = ask(people, "anna", "POST", "/api/pool", {"name": "web"})
+        assert made.status == 201, made.body
+        assert made.body["tenant_ref"].endswith("#blue")
+        assert (
+            ask(people, "anna", "PATCH", f"/api/pool/{made.body['uuid']}", {"add": {"description": "x"}}).status == 200
+        )
+        assert ask(people, "anna", "DELETE", f"/api/pool/{made.body['uuid']}").status == 204
+
+    @pytest.mark.parametrize(
+        ("user", "method", "path", "missing"),
+        [
+            ("anna", "GET", "/api/user", "READ_ACCESS of PERMISSION_USER in tenant blue"),
+            ("anna", "POST", "/api/tenant", "WRITE_ACCESS of PERMISSION_TENANT"),
+            ("anna", "PATCH", "/api/systemconfiguration", "WRITE_ACCESS of PERMISSION_SYSTEMCONFIGURATION"),
+            ("anna", "POST", "/api/rollback", "WRITE_ACCESS of PERMISSION_CONTROLLER"),
+            ("anna", "GET", "/api/audit", "READ_ACCESS of PERMISSION_CONTROLLER"),
+            ("olga", "POST", "/api/pool", "WRITE_ACCESS of PERMISSION_POOL"),
+            ("olga", "GET", "/api/role", "READ_ACCESS of PERMISSION_ROLE"),
+            ("olga", "PUT", "/api/avish/account/anna", "WRITE_ACCESS of PERMISSION_USER"),
+        ],
+    )
+    def test_a_refusal_names_the_permission(self, people, user, method, path, missing):
+        answer = ask(people, user, method, path, {"name": "x", "to": 1, "replace": {"uuid": "x"}})
+        assert answer.status == 403
+        assert missing in answer.body["error"]
+
+    def test_a_transaction_is_judged_write_by_write(self, people):
+        requests = [
+            {"method": "POST", "path": "/api/pool", "body": {"name": "p"}},
+            {"method": "POST", "path": "/api/tenant", "body": {"name": "t"}},
+        ]
+        answer = ask(people, "anna", "POST", "/api/transaction", {"requests": requests})
+        assert answer.status == 403
+        assert "PERMISSION_TENANT" in answer.body["error"]
+        assert names(ask(people, "anna", "GET", "/api/pool")) == []
+
+    def test_the_role_is_looked_at_each_time(self, people):
+        assert ask(people, "olga", "GET", "/api/pool").status == 200
+        people.change("user", "olga", access=[])
+        assert ask(people, "olga", "GET", "/api/pool").status == 403
+        people.change("user", "olga", is_active=False)
+        assert ask(people, "olga", "GET", "/api/pool").status == 401
+
+    def test_nobody_gives_what_he_has_not(self, people):
+        people.post("role", name="hr", privileges=[{"resource": "PERMISSION_USER", "type": "WRITE_ACCESS"}])
+        people.post("user", name="hank", access=[{"role_ref": "hr", "all_tenants": True}])
+
+        def make(**fields):
+            return ask(people, "hank", "POST", "/api/user", {"name": "new", **fields}, tenant="admin")
+
+        assert make(is_superuser=True).status == 403
+        refused = make(access=[{"role_ref": "System-Admin", "tenant_ref": "admin"}])
+        assert (refused.status, "cannot give it" in refused.body["error"]) == (403, True)
+        assert make(access=[{"role_ref": "hr", "tenant_ref": "blue"}]).status == 201
+        assert ask(people, "hank", "PUT", "/api/avish/account/admin", {"password": "x" * 12}).status == 403
+        assert (
+            ask(people, "hank", "PATCH", "/api/user/user-admin", {"add": {"email": "x"}}, tenant="admin").status == 403
+        )
+
+
+class TestTenants:
+    def test_names_are_unique_within_a_tenant_only(self, people):
+        people.post("pool", name="web")
+        assert ask(people, "anna", "POST", "/api/pool", {"name": "web"}).status == 201
+        twice = ask(people, "anna", "POST", "/api/pool", {"name": "web"})
+        assert (twice.status, "of this name already" in twice.body["error"]) == (409, True)
+
+    def test_each_sees_his_own_and_what_the_system_came_with(self, people):
+        mine = people.post("pool", name="mine")
+        assert names(ask(people, "anna", "GET", "/api/pool")) == []
+        assert ask(people, "anna", "GET", f"/api/pool/{mine['uuid']}").status == 404
+        assert ask(people, "anna", "DELETE", f"/api/pool/{mine['uuid']}").status == 404
+        assert "System-TCP" in names(ask(people, "anna", "GET", "/api/healthmonitor"))
+        assert names(ask(people, "anna", "GET", "/api/serviceengine")) == ["se1", "se2"]
+        assert names(ask(people, "anna", "GET", "/api/tenant")) == ["blue"]
+
+    def test_what_is_shared_is_not_changed_from_a_tenant(self, people):
+        system = people.one("healthmonitor", "System-TCP")
+        people.change("user", "anna", access=[{"role_ref": "System-Admin", "tenant_ref": "blue"}])
+        answer = ask(people, "anna", "PUT", f"/api/healthmonitor/{system['uuid']}", {**system, "send_interval": 7})
+        assert (answer.status, "belongs to another tenant" in answer.body["error"]) == (403, True)
+
+    def test_references_find_the_own_object_first(self, people):
+        people.post("healthmonitor", name="hm", type="HEALTH_MONITOR_TCP")
+        own = ask(people, "anna", "POST", "/api/healthmonitor", {"name": "hm", "type": "HEALTH_MONITOR_TCP"}).body
+        body = {"name": "p", "health_monitor_refs": ["hm", "/api/healthmonitor?name=System-Ping"]}
+        pool = ask(people, "anna", "POST", "/api/pool", body).body
+        assert pool["health_monitor_refs"][0] == own["url"]
+        assert pool["health_monitor_refs"][1].endswith("#System-Ping")
+
+    def test_nothing_refers_into_another_tenant(self, people):
+        made = ask(people, "anna", "POST", "/api/healthmonitor", {"name": "hm", "type": "HEALTH_MONITOR_TCP"}).body
+        refused = people.call("POST", "/api/pool", {"name": "p", "health_monitor_refs": [made["uuid"]]})
+        assert refused.status == 400
+
+    def test_the_view_of_all_only_shows(self, people):
+        people.post("pool", name="a")
+        ask(people, "anna", "POST", "/api/pool", {"name": "b"})
+        assert names(ask(people, "admin", "GET", "/api/pool", tenant="*")) == ["a", "b"]
+        assert names(ask(people, "anna", "GET", "/api/pool", tenant="*")) == ["b"]
+        assert ask(people, "admin", "POST", "/api/pool", {"name": "c"}, tenant="*").status == 403
+
+    def test_only_those_may_enter_who_are_let_in(self, people):
+        assert ask(people, "anna", "GET", "/api/pool", tenant="admin").status == 403
+        assert ask(people, "anna", "GET", "/api/pool", tenant="none").status == 404
+        assert ask(people, "olga", "GET", "/api/pool", tenant="admin").status == 200
+
+    def test_a_tenant_with_objects_stays(self, people):
+        ask(people, "anna", "POST", "/api/pool", {"name": "b"})
+        answer = people.call("DELETE", f"/api/tenant/{people.one('tenant', 'blue')['uuid']}")
+        assert "Pool b" in answer.body["error"]
+
+
+class TestAudit:
+    def test_changes_and_refusals_are_written_down(self, people):
+        ask(people, "anna", "POST", "/api/tenant", {"name": "t"})
+        answer = ask(people, "anna", "POST", "/api/pool", {"name": "p"})
+        change, refused = [one for one in people.get("/api/audit")["results"] if one["user"] == "anna"]
+        assert (change["event"], change["path"], change["tenant"] != "admin") == ("change", "/api/pool", True)
+        assert change["request"] == answer.headers["X-Avish-Request"]
+        assert refused["event"] == "refused"
+        assert "PERMISSION_TENANT" in refused["reason"]
+
+    def test_the_chain_holds_and_a_change_breaks_it(self, people):
+        path = people.home.audit
+        assert people.get("/api/avish/check")["consistent"]
+        lines = path.read_text().splitlines(keepends=True)
+        forged = json.loads(lines[1])
+        forged["user"] = "somebody"
+        path.write_text("".join([lines[0], json.dumps(forged) + "\n", *lines[2:]]))
+        assert "entry 2 was changed" in people.get("/api/avish/check")["store"][0]
+        path.write_text("".join(lines[:-1]))
+        assert "were written" in people.get("/api/avish/check")["store"][0]
+        path.write_text("".join(lines[1:]))
+        assert "entry 1 was changed, or one before it is missing" in people.get("/api/avish/check")["store"][0]
+
+    def test_it_goes_on_after_a_restart_and_a_torn_line(self, people):
+        people.controller.audit.anchor()
+        with people.home.audit.open("a") as file:
+            file.write('{"n": 99, "torn')
+        people.restart()
+        people.post("pool", name="p")
+        assert people.get("/api/avish/check")["consistent"]
+
+    def test_cutting_the_end_off_while_nothing_runs_is_noticed(self, people):
+        people.controller.audit.anchor()
+        people.close()
+        lines = people.home.audit.read_text().splitlines(keepends=True)
+        people.home.audit.write_text("".join(lines[:1]))
+        people.start()
+        assert "were written" in people.get("/api/avish/check")["store"][0]
+
+
+class TestPasswords:
+    def test_a_password_is_nowhere_in_clear(self, people, tmp_path):
+        people.change("user", "anna", password="Canary-7f3a9")
+        assert people.one("user", "anna")["password"] == "<sensitive>"
+        people.restart()
+        for path in people.home.path.rglob("*"):
+            if path.is_file():
+                assert b"Canary-7f3a9" not in path.read_bytes(), path
+        assert people.controller.accounts.log_in("anna", "Canary-7f3a9", "test")["name"] == "anna"
+
+    def test_the_same_body_again_keeps_it(self, people):
+        people.change("user", "anna", password="Canary-7f3a9")
+        people.change("user", "anna", full_name="Anna")
+        assert people.controller.accounts.log_in("anna", "Canary-7f3a9", "test")["full_name"] == "Anna"
+
+    def test_weak_and_used_ones_are_refused(self, people):
+        people.post("useraccountprofile", name="strict", max_password_history_count=2)
+        people.change("user", "anna", user_profile_ref="strict")
+        assert "at least 8" in people.change("user", "anna", password="short").body["error"]
+        for word in ("first-word-1", "second-word-2"):
+            assert people.change("user", "anna", password=word).status == 200
+        assert "last 2 passwords" in people.change("user", "anna", password="first-word-1").body["error"]
+
+    def test_who_goes_takes_his_credentials_along(self, people):
+        people.change("user", "anna", password="Canary-7f3a9")
+        uuid = people.one("user", "anna")["uuid"]
+        assert people.call("DELETE", f"/api/user/{uuid}").status == 204
+        assert people.controller.store.note(f"account/{uuid}") is None
+        people.post("user", name="anna", is_superuser=True)
+        with pytest.raises(Exception, match="Invalid credentials"):
+            people.controller.accounts.log_in("anna", "Canary-7f3a9", "test")
