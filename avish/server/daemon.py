@@ -41,7 +41,7 @@ from avish.server.agents import agent_of
 from avish.server.home import EngineSpec, Home, socket_group
 from avish.server.http import Door, Front
 from avish.server.sockets import listen, listen_at
-from avish.server.tls import context, fingerprint, own_names
+from avish.server.tls import certificate_hash, context, own_names
 from dataplane.driver import Driver
 from dataplane.errors import DataplaneError
 from dataplane.remote import RemoteDriver
@@ -239,7 +239,7 @@ def _https(home: Home, where: tuple[str, int] | None, listens: dict[str, str]) -
     listener = listen_at(*where)
     address, port = listener.getsockname()[:2]
     listens["https"] = f"{address} port {port}"
-    log.info("HTTPS at %s, certificate SHA-256 %s", listens["https"], fingerprint(home.keys))
+    log.info("HTTPS at %s, certificate SHA-256 %s", listens["https"], certificate_hash(home.keys))
     return [Door(listener, "https", tls)]
 
 

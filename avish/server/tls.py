@@ -38,7 +38,7 @@ def context(folder: Path, names: Iterable[str]) -> ssl.SSLContext:
     return made
 
 
-def fingerprint(folder: Path) -> str:
+def certificate_hash(folder: Path) -> str:
     """SHA-256 of the certificate, as clients show it."""
     der = ssl.PEM_cert_to_DER_cert((folder / CERTIFICATE).read_text(encoding="ascii"))
     return hashlib.sha256(der).hexdigest()
