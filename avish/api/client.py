@@ -45,6 +45,10 @@ class Client:
         except OSError as error:
             raise self._away(error) from None
 
+    def close(self) -> None:
+        """Drop the connection; the next call opens another."""
+        self._connection.close()
+
     def call(
         self,
         method: str,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from avish.errors import ParseError
 from avish.lang.lex import Token, lex, quote
-from avish.lang.tail import PIPES
+from avish.lang.tail import FLAGS, PIPES
 from avish.lang.tree import Node, Tree, Value
 from avish.lang.walk import follow, offered
 from avish.schema import types
-from avish.schema.model import Message
+from avish.schema.model import Message, ObjectType
 
 Names = Callable[[str], Sequence[str]]
 """The names of the objects of a type, from whoever knows them."""
@@ -37,13 +37,42 @@ def complete(tree: Tree, frames: Sequence[Message], before: str, names: Names) -
         start = last.start if last else len(before)
         if any(_is_pipe(token) for token in tokens):
             return _behind_pipe(_is_pipe(tokens[-1]), last.text if last else "", start)
+        if not frames and (kind := _given_whole(tree, [*tokens, *([last] if last else [])], before)):
+            return _paths(kind, before, start, names)
         node = follow(tree, frames, tokens, line=before).node
     except ParseError:
         return []
     found = _at(node, last.text if last else "", start, quoted=bool(last and last.quoted), names=names)
+    if tokens and last and node.end is not None:
+        found += [Suggestion(flag, text, start) for flag, text in FLAGS.items() if _begun(flag, last)]
     if tokens and not last and node.end is not None:
         found.append(Suggestion("<cr>", "End of the command", start, literal=False))
     return found
+
+
+def _given_whole(tree: Tree, tokens: Sequence[Token], line: str) -> ObjectType | None:
+    """The object type of a line that gives an object by paths (``configure pool p1 --``), else None."""
+    first = next((number for number, token in enumerate(tokens) if _is_path(token)), 0)
+    if not first or tokens[0].text not in ("configure", "debug"):
+        return None
+    walk = follow(tree, [], tokens[:first], line=line)
+    return next((message for message in walk.frames if isinstance(message, ObjectType)), None)
+
+
+def _is_path(token: Token) -> bool:
+    return token.text.startswith("-") and not token.quoted and not token.text[1:2].isdigit()
+
+
+def _paths(kind: ObjectType, before: str, start: int, names: Names) -> list[Suggestion]:
+    from avish.lang import flags_complete  # start-up pays for every import
+
+    first = next(token.start for token in lex(before, partial=True).tokens if _is_path(token))
+    offers = flags_complete.complete(kind, before[first:], names)
+    return [Suggestion(text or "VALUE", help_text, start, literal=bool(text)) for text, help_text in offers]
+
+
+def _begun(flag: str, token: Token) -> bool:
+    return token.text.startswith("-") and flag.startswith(token.text) and not token.quoted
 
 
 def _is_pipe(token: Token) -> bool:

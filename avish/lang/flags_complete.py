@@ -40,13 +40,13 @@ def _awaiting(object_type: ObjectType, token: Token) -> Field | None:
     """The leaf whose value stands behind a path, or None."""
     if token.quoted or not token.text.startswith("--"):
         return None
-    message, item, number = _descend(object_type, token.text[2:].split("."))
+    message, item, number = descend(object_type, token.text[2:].split("."))
     return item if item is not None and message is None and bool(number) == item.list else None
 
 
-def _descend(object_type: ObjectType, parts: Sequence[str]) -> tuple[Message | None, Field | None, str]:
+def descend(start: Message, parts: Sequence[str]) -> tuple[Message | None, Field | None, str]:
     """Where complete parts of a path lead: the message there, the last field and the number of its element."""
-    message: Message | None = object_type
+    message: Message | None = start
     item: Field | None = None
     number = ""
     for part in parts:
@@ -81,7 +81,7 @@ def _paths(object_type: ObjectType, typed: str, used: Sequence[str]) -> Offers:
         return _paths(object_type, "--", used) if typed == "-" else []
     *above, partial = typed.removeprefix("--").split(".")
     base = "".join(f"{part}." for part in above)
-    message, item, number = _descend(object_type, above)
+    message, item, number = descend(object_type, above)
     if item is not None and item.list and not number:
         dot = "." if item.message is not None else ""
         return [(f"--{base}{n}{dot}", item.help) for n in _numbers(f"--{base}", used) if str(n).startswith(partial)]

@@ -11,15 +11,17 @@ from avish.schema.types import shown
 
 JSON = "--json"
 API_DETAIL = "--api-detail"
-FLAGS = (JSON, API_DETAIL)
+FLAGS = {JSON: "The answer as one JSON document", API_DETAIL: "Tell the REST calls of this command"}
 FORMS = ("json", "yaml")
+LAST = ("more", "save")
+"""Pipes behind which there is nothing left."""
 PIPES = {
     "count": "Number of lines",
     "filter": "The same as the word filter of the command",
     "grep": "Only the lines that match; arguments as grep's",
     "json": "The answer as one JSON document",
     "more": "Page by page",
-    "save": "Into a file",
+    "save": "Into a file of yours",
     "yaml": "The answer as one YAML document",
 }
 
@@ -55,6 +57,7 @@ def split(lexed: Lexed) -> Tail:
             _alone(part, pipes, lexed.line)
             form = word
         else:
+            _fitting(part, pipes, lexed.line)
             pipes.append([token.text for token in part])
     extra = next((token for token in lexed.tokens if token not in commands), None)
     return Tail(tuple(commands), pipes, form, API_DETAIL in flags, extra)
@@ -75,6 +78,28 @@ def _parts(lexed: Lexed) -> list[list[Token]]:
             text, start, end = f"unknown pipe {shown(part[0].text)}", part[0].start, part[0].end
             raise ParseError(text, line=lexed.line, start=start, end=end, expected=tuple(PIPES))
     return parts
+
+
+def _fitting(part: Sequence[Token], pipes: list[list[str]], line: str) -> None:
+    """Whether a pipe has the arguments it needs and may stand where it stands."""
+    word, behind = part[0].text, part[1:]
+    start, end = (behind[0].start, behind[-1].end) if behind else (part[0].start, part[0].end)
+    if pipes and pipes[-1][0] in LAST:
+        raise ParseError(f"{pipes[-1][0]} has to be the last pipe", line=line, start=part[0].start, end=part[0].end)
+    problem = ""
+    if word == "grep":
+        from avish.lang import grep  # start-up pays for every import
+
+        try:
+            grep.checked([token.text for token in behind])
+        except ValueError as error:
+            problem = str(error)
+    elif word == "save" and len(behind) != 1:
+        problem = "save needs one path: | save FILE"
+    elif word != "save" and behind:
+        problem = f"{word} takes no argument"
+    if problem:
+        raise ParseError(problem, line=line, start=start, end=end)
 
 
 def _alone(part: Sequence[Token], pipes: list[list[str]], line: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,6 +146,29 @@ def follow(
     return walk
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A word of a line, the node it was read at, and the value it was read as; ``fits`` False: it fits nowhere."""
+
+    token: Token
+    node: Node
+    value: Value | None = None
+    fits: bool = True
+
+
+def trail(tree: Tree, frames: Sequence[Message], tokens: Sequence[Token]) -> Iterator[Stop]:
+    """The words of a line as it is typed, up to and with the first that fits nowhere."""
+    walk = _start(tree, frames)
+    for token in tokens:
+        node = walk.node
+        try:
+            value = _step(walk, tree, token, abbreviate=True)
+        except _Unfit:
+            yield Stop(token, node, fits=False)
+            return
+        yield Stop(token, node, value)
+
+
 def masked(line: str, secrets: Sequence[tuple[int, int]]) -> str:
     """``line`` with every secret made unreadable, as long as before."""
     for start, end in secrets:
@@ -211,24 +234,26 @@ def _start(tree: Tree, frames: Sequence[Message]) -> Walk:
     return Walk([], node, list(frames), len(frames))
 
 
-def _step(walk: Walk, tree: Tree, token: Token, *, abbreviate: bool) -> None:
+def _step(walk: Walk, tree: Tree, token: Token, *, abbreviate: bool) -> Value | None:
+    """Go on with a word; the value it was taken as, None for a keyword. _Unfit when it is neither."""
     if not token.quoted:
         if _literal(walk, tree, token.text):
-            return
+            return None
         outer = abbreviate and _outer(walk, tree, token.text, negated=walk.node.negates)
         if abbreviate and not outer and (word := _unique(walk.node, token.text)):
             _literal(walk, tree, word)
-            return
+            return None
     value = walk.node.value
     if value is not None and isinstance(value.type, Secret):
         walk.secrets.append((token.start, token.end))
     if _valued(walk, tree, token.text):
-        return
-    if token.quoted:
+        return value
+    if token.quoted and not _is_vain(walk.node):
         raise _Unfit
     if abbreviate:
         _not_ambiguous(walk.node, token.text)
     _climb(walk, tree, token.text)
+    return None
 
 
 def _literal(walk: Walk, tree: Tree, word: str) -> bool:

@@ -18,11 +18,11 @@ from avish.shell.effects import (
     Document,
     Effect,
     Exit,
+    FileEffect,
     Frame,
     Pause,
     Pipes,
     Print,
-    ReadFile,
     Reply,
     Rows,
     Spawn,
@@ -59,11 +59,11 @@ class TracedClient(Client):
 
 
 class Screen(Protocol):
-    """A front: ``out`` is the answer, ``err`` what stands beside it, ``page`` an answer that may be long."""
+    """A front: ``out`` is the answer, ``err`` what stands beside it, ``page`` a long one: False when it was enough."""
 
     def out(self, text: str) -> None: ...
     def err(self, text: str) -> None: ...
-    def page(self, text: str) -> None: ...
+    def page(self, text: str) -> bool | None: ...
     def ask(self, text: str, *, hidden: bool) -> str: ...
     def confirm(self, text: str) -> bool: ...
     def frame(self, text: str, title: str) -> None: ...
@@ -106,9 +106,12 @@ class Driver:
         self.streams = streams
         self.as_json = as_json
         self.leaving = False
+        self.broken = False
+        """The last line was interrupted while the controller was at work."""
 
     def run(self, line: str, block: str | None = None) -> None:
         """One line, with the block it announced, to its end. Raises AvishError."""
+        self.broken = False
         self._carry_out(self.session.run(line, block))
 
     def sum_up(self) -> None:
@@ -132,16 +135,23 @@ class Driver:
 
     def _answer(self, effect: Effect) -> Reply | None:
         if isinstance(effect, Call):
-            answer = self.client.call(effect.method, effect.path, effect.query, effect.body, comment=effect.comment)
-            return Reply(answer.status, answer.body, answer.warnings)
+            return self._called(effect)
         if isinstance(effect, (Ask, Confirm, Pause, Spawn)):
             return Reply(200, self._asked(effect))
-        if isinstance(effect, (ReadFile, WriteFile)):
+        if isinstance(effect, FileEffect):
             from avish.shell import files  # start-up does not pay for files
 
-            return Reply(200, files.read(effect) if isinstance(effect, ReadFile) else files.write(effect))
-        self._show(effect)
-        return None
+            return Reply(200, files.handle(effect))
+        return self._show(effect)
+
+    def _called(self, call: Call) -> Reply:
+        try:
+            answer = self.client.call(call.method, call.path, call.query, call.body, comment=call.comment)
+        except KeyboardInterrupt:
+            self.client.close()  # else the answer would be taken for that of the next call
+            self.broken = call.method != "GET"
+            raise
+        return Reply(answer.status, answer.body, answer.warnings)
 
     def _asked(self, effect: Ask | Confirm | Pause | Spawn) -> Any:
         if isinstance(effect, Ask):
@@ -150,15 +160,16 @@ class Driver:
             return self.screen.confirm(effect.text)
         return self.screen.pause(effect.seconds) if isinstance(effect, Pause) else self.screen.spawn(effect.argv)
 
-    def _show(self, effect: Document | Print | Rows | Warn | Frame | Stream | Exit) -> None:
+    def _show(self, effect: Document | Print | Rows | Warn | Frame | Stream | Exit) -> Reply | None:
+        """False in a Reply: the user has seen enough of this."""
         if isinstance(effect, Document):
             if self.as_json or effect.form:
-                self._out(document(effect.value, effect.form), effect.pipes, page=not self.as_json)
+                return self._out(document(effect.value, effect.form), effect.pipes, page=not self.as_json)
         elif isinstance(effect, Print):
             if not self.as_json:
-                self._out(effect.text, effect.pipes, page=effect.page)
+                return self._out(effect.text, effect.pipes, page=effect.page)
         elif isinstance(effect, Rows):
-            self._rows(effect)
+            return self._rows(effect)
         elif isinstance(effect, Warn):
             self.screen.err(f"warning: {effect.text}")
         elif isinstance(effect, Frame):
@@ -167,22 +178,36 @@ class Driver:
             self.streams.start(effect)
         else:
             self.leaving = True
+        return None
 
-    def _rows(self, page: Rows) -> None:
+    def _rows(self, page: Rows) -> Reply | None:
         from avish.shell import listing
 
         if self.as_json:
-            self._out(listing.json_text(page), (), page=False)
-        else:
-            self._out(listing.table(page), (), page=True)
+            return self._out(listing.json_text(page), (), page=False)
+        return self._out(listing.table(page), (), page=True)
 
-    def _out(self, text: str, pipes: Pipes, *, page: bool) -> None:
+    def _out(self, text: str, pipes: Pipes, *, page: bool) -> Reply | None:
         if pipes:
             from avish.shell.pipes import piped  # start-up does not pay for a pipe
 
-            text, page = piped(text, pipes), any(pipe[0] == "more" for pipe in pipes)
+            text, page = piped(text, pipes), pipes[-1][0] == "more"
+            if pipes[-1][0] == "save":
+                self._save(pipes[-1][1], text)
+                return None
+        if text and page:
+            return Reply(200, self.screen.page(text) is not False)
         if text:
-            (self.screen.page if page else self.screen.out)(text)
+            self.screen.out(text)
+        return None
+
+    def _save(self, path: str, text: str) -> None:
+        """Into a file; where JSON is wanted nothing else reaches standard output."""
+        from avish.shell import files
+
+        written = files.write(WriteFile(path, text + "\n" if text else ""))
+        told = f"Wrote {len(text.split(chr(10))) if text else 0} lines to {written}"
+        (self.screen.err if self.as_json else self.screen.out)(told)
 
     def _frame(self, effect: Frame) -> None:
         if not self.as_json:

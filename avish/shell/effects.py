@@ -23,7 +23,10 @@ class Call(NamedTuple):
 
 
 class Print(NamedTuple):
-    """Text for the user, through ``pipes`` if there are any. ``page``: it may be long, show it page by page."""
+    """Text for the user, through ``pipes`` if there are any. ``page``: it may be long, show it page by page.
+
+    A Reply whose body is False: the user has seen enough.
+    """
 
     text: str
     pipes: Pipes = ()
@@ -106,6 +109,19 @@ class WriteFile(NamedTuple):
     secret: bool = False
 
 
+class CopyFile(NamedTuple):
+    """Copy a file of the user's: a Reply whose body is the path of the copy."""
+
+    source: str
+    destination: str
+
+
+class RemoveFile(NamedTuple):
+    """Remove a file of the user's: a Reply whose body is its path."""
+
+    path: str
+
+
 class Spawn(NamedTuple):
     """Hand the terminal to a program until it ends: a Reply whose body is its exit status."""
 
@@ -116,9 +132,8 @@ class Exit(NamedTuple):
     """Leave the shell."""
 
 
-Effect = (
-    Call | Print | Document | Rows | Warn | Stream | Ask | Confirm | Frame | Pause | ReadFile | WriteFile | Spawn | Exit
-)
+FileEffect = ReadFile | WriteFile | CopyFile | RemoveFile
+Effect = Call | Print | Document | Rows | Warn | Stream | Ask | Confirm | Frame | Pause | FileEffect | Spawn | Exit
 
 
 class Reply(NamedTuple):

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from avish.errors import ApplyError, ValidationError
-from avish.shell.effects import ReadFile, WriteFile
+from avish.shell.effects import CopyFile, FileEffect, ReadFile, RemoveFile, WriteFile
 
 LIMIT = 64 * 1024 * 1024
 """Bytes of a file that is read."""
+
+
+def handle(effect: FileEffect) -> str:
+    """What an effect asks for: a text or a path. ValidationError and ApplyError say why it cannot be."""
+    if isinstance(effect, ReadFile):
+        return read(effect)
+    if isinstance(effect, WriteFile):
+        return write(effect)
+    return _copy(effect) if isinstance(effect, CopyFile) else _remove(effect)
 
 
 def read(effect: ReadFile) -> str:
@@ -39,3 +49,28 @@ def write(effect: WriteFile) -> str:
         beside.unlink(missing_ok=True)
         raise ApplyError(f"{path} cannot be written: {error.strerror}") from None
     return str(path)
+
+
+def _copy(effect: CopyFile) -> str:
+    source, destination = Path(effect.source).expanduser(), Path(effect.destination).expanduser()
+    try:
+        return str(shutil.copy2(_plain(source), destination))
+    except shutil.SameFileError:
+        raise ApplyError(f"{source} and {destination} are the same file") from None
+    except OSError as error:
+        raise ApplyError(f"{source} cannot be copied to {destination}: {error.strerror or error}") from None
+
+
+def _remove(effect: RemoveFile) -> str:
+    path = Path(effect.path).expanduser()
+    try:
+        _plain(path).unlink()
+    except OSError as error:
+        raise ApplyError(f"{path} cannot be removed: {error.strerror}") from None
+    return str(path)
+
+
+def _plain(path: Path) -> Path:
+    if not path.is_file():
+        raise ValidationError(f"{path} is no file", status=404)
+    return path

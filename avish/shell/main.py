@@ -120,7 +120,7 @@ def _terminal(options: argparse.Namespace, tree: Tree, client: Client) -> int:
         interactive=True,
         quiet=options.min_output,
     )
-    return Terminal(tree, session, client).run()
+    return Terminal(tree, session, client, colours=not options.no_color).run()
 
 
 def _check(options: argparse.Namespace, tree: Tree) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from avish.lang.tree import Op, Tree
 from avish.lang.walk import Walk, name_place, parse, secret_due
 from avish.schema.model import Command, Message, ObjectType
 from avish.shell.candidate import Body, Candidate
-from avish.shell.effects import Ask, Call, Confirm, Effect, Exit, Pipes, Print, ReadFile, Reply, Warn
+from avish.shell.effects import Ask, Call, Confirm, Effect, Exit, FileEffect, Pipes, Print, Reply, Warn
 from avish.shell.settings import Settings
 from avish.shell.workspace import Workspace
 
@@ -84,7 +84,7 @@ class Session:
         self.rehearsal: Workspace | None = Workspace() if dry_run else None
         self.left: dict[str, Workspace] = {}
         """Sessions that were left with changes in them, by name."""
-        self.history: Any = ()
+        self.history: Callable[[], Sequence[str]] = tuple
         """The lines typed before, from whoever keeps them."""
         self._detail = False
 
@@ -263,7 +263,7 @@ class Session:
         return reply
 
     @staticmethod
-    def ask_user(effect: Ask | Confirm | ReadFile) -> Asked:
+    def ask_user(effect: Ask | Confirm | FileEffect) -> Asked:
         """The reply of the user."""
         reply = yield effect
         if reply is None:

@@ -19,7 +19,7 @@ class Settings:
     """No tables after configure and save (``--min-output``)."""
     length: int | None = None
     """Lines of a page; 0: no paging, None: as many as the terminal has."""
-    session_timeout: int = 0
+    session_timeout: int = 15
     """Minutes without input until the shell ends; 0: never."""
     timezone: str = "UTC"
     api_details: bool = False

@@ -10,7 +10,7 @@ from avish.lang.walk import Walk
 from avish.schema.model import ObjectType
 from avish.shell import listing, render
 from avish.shell.candidate import Body
-from avish.shell.effects import Call, Document, Print, Rows
+from avish.shell.effects import Call, Document, Print, Reply, Rows
 from avish.shell.listing import NEXT
 from avish.shell.session import Order, Run, Session, pipes_of
 
@@ -65,9 +65,14 @@ def _pages(session: Session, object_type: ObjectType, query: Mapping[str, str]) 
         reply = yield from session.ask(Call("GET", f"/api/{object_type.name}", page))
         count, results = reply.body["count"], reply.body["results"]
         shown += len(results)
-        yield Print(render.list_table(object_type, results), page=True)
-        if not results:
+        seen = yield Print(render.list_table(object_type, results), page=True)
+        if not results or enough(seen):
             return
+
+
+def enough(seen: Reply | None) -> bool:
+    """Whether the user looked at a page and wants no further one."""
+    return seen is not None and seen.body is False
 
 
 def run(session: Session, order: Order) -> Run:
@@ -111,8 +116,8 @@ def _rows(session: Session, call: Call, body: Body, walk: Walk) -> Run:
     while True:
         head, key, rows = listing.parts(body)
         last = NEXT not in body
-        yield Rows(head, key, rows, number, first, last)
-        if last:
+        seen = yield Rows(head, key, rows, number, first, last)
+        if last or enough(seen):
             return
         number, first = number + len(rows), False
         body = (yield from session.ask(_following(call, body))).body

@@ -1,101 +1,151 @@
-"""The front for people: prompt_toolkit, TAB and ``?``, captures above the prompt."""
+"""The front for people: a line editor with help, colours and history; pastes, pages, pictures, and news between."""
 
 from __future__ import annotations
 
 import asyncio
-import os
+import getpass
+import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Sequence
+import time
+from collections import deque
 from typing import Any
 
-from prompt_toolkit import PromptSession, prompt
+from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.key_binding import KeyPressEvent
+from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.styles import Style
 
 from avish.api.client import Client
 from avish.errors import AvishError, ParseError
-from avish.lang.complete import Suggestion, complete
-from avish.lang.lex import lex
+from avish.lang import secrets
+from avish.lang.blocks import Block, wanted
+from avish.lang.complete import complete
 from avish.lang.tree import Tree
+from avish.lang.walk import secret_due
+from avish.shell import colour, picture
 from avish.shell.bulletin import Bulletin
 from avish.shell.driver import Driver, Streams, event_line
 from avish.shell.explain import bug, explain
+from avish.shell.history import LineHistory, history_file
+from avish.shell.idle import Idle, IdleError
+from avish.shell.keyboard import Keyboard
+from avish.shell.keys import bindings
+from avish.shell.lexer import LineLexer
+from avish.shell.names import Names
+from avish.shell.pager import Pager
 from avish.shell.session import Session
 
-LISTED = 300
-"""Suggestions that are listed at once."""
 STREAM_WAIT = 5.0
-"""Seconds a capture's line waits for the terminal before it is written past the prompt."""
-
-
-class Names:
-    """The names of live objects, for completion; asked for again only when the configuration has changed."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = Client(client.home)
-        self._known: dict[str, tuple[str, list[str]]] = {}
-
-    def __call__(self, object_type: str) -> Sequence[str]:
-        """Sorted names; what was known last when the controller is away."""
-        etag, names = self._known.get(object_type, ("", []))
-        try:
-            answer = self._client.call("GET", f"/api/{object_type}", {"fields": "name", "page_size": "-1"}, etag=etag)
-        except AvishError:
-            return names
-        if answer.status == 200:
-            names = sorted(str(one.get("name", "")) for one in answer.body["results"])
-            self._known[object_type] = (answer.etag, names)
-        return names
+"""Seconds a line from elsewhere waits for the terminal before it is written past the prompt."""
+ALTERNATE, NORMAL, HOME = "\x1b[?1049h", "\x1b[?1049l", "\x1b[H\x1b[J"
 
 
 class Terminal:
     """One interactive session. It is the Screen of its driver."""
 
-    def __init__(self, tree: Tree, session: Session, client: Client) -> None:
+    def __init__(self, tree: Tree, session: Session, client: Client, *, colours: bool = True) -> None:
         self.tree, self.session, self.client = tree, session, client
+        self.colours = colour.wanted(colours)
         self.names = Names(client)
-        self.prompt: PromptSession[str] = PromptSession(key_bindings=self._keys(), complete_while_typing=False)
+        self.keyboard = Keyboard()
+        self.lexer = LineLexer(tree, lambda: session.modes)
+        self.pager = Pager(self._write, _size, self.keyboard)
+        self.idle = Idle(lambda: session.settings.session_timeout)
+        self.pasted: deque[str] = deque()
+        """Lines of a paste that are still to be carried out."""
+        self.unfinished = ""
+        """What a paste has behind its last line."""
+        self._picture: str | None = None
+        self.prompt = self._prompt_session()
+        self.beside: PromptSession[str] = PromptSession(output=self.prompt.output, color_depth=self.prompt.color_depth)
+        """For answers and values: no help, no history."""
         self.driver = Driver(session, client, self, Streams(client, self.event), as_json=False)
-        self.bulletin = Bulletin(client, lambda: session.settings.timezone, self.above, self.prompt.app.invalidate)
+        self.bulletin = Bulletin(client, lambda: session.settings.timezone, self._tell, self.prompt.app.invalidate)
 
-    def page(self, text: str) -> None:
-        """A long answer."""
-        self.out(text)
+    def _prompt_session(self) -> PromptSession[str]:
+        history = LineHistory(history_file(getpass.getuser()), self._clean)
+        self.session.history = history.get_strings
+        found: PromptSession[str] = PromptSession(
+            key_bindings=bindings(self._offers, self._shown, self._paste),
+            lexer=self.lexer,
+            style=Style.from_dict(colour.STYLE),
+            history=history,
+            auto_suggest=AutoSuggestFromHistory(),
+            complete_while_typing=False,
+            color_depth=None if self.colours else ColorDepth.MONOCHROME,
+            output=_output(),
+        )
+        found.app.key_processor.before_key_press += lambda _: self.idle.touch()
+        return found
+
+    # --- the screen of the driver
+
+    def out(self, text: str) -> None:
+        """An answer."""
+        self._write((colour.painted(text) if self.colours else text) + "\n")
+
+    def err(self, text: str) -> None:
+        """Something beside it."""
+        print(colour.warning(text) if self.colours else text, file=sys.stderr, flush=True)
+
+    def page(self, text: str) -> bool:
+        """A long answer; False when the user has seen enough of it."""
+        return self.pager.show(colour.painted(text) if self.colours else text, self.session.settings.length)
 
     def ask(self, text: str, *, hidden: bool) -> str:
-        """What the user types."""
-        return prompt(text, is_password=hidden)
+        """What the user types. KeyboardInterrupt when he does not want to."""
+        try:
+            return self._answer(text, hidden=hidden)
+        except EOFError:
+            raise KeyboardInterrupt from None
+
+    def _answer(self, text: str, *, hidden: bool = False, default: str = "") -> str:
+        """Every option each time: the line editor remembers those of the time before."""
+        return self.beside.prompt(text, is_password=hidden, default=default)
 
     def confirm(self, text: str) -> bool:
         """Whether the user wants it."""
-        return prompt(f"{text} [y/N] ").strip().lower() in {"y", "yes"}
+        try:
+            return _is_yes(self._answer(f"{text} [y/N] "))
+        except EOFError:
+            return False
 
     def frame(self, text: str, title: str) -> None:
-        """One of the pictures of a watch."""
-        self.out(f"{title}\n{text}")
+        """One of the pictures of a watch, in place of the one before."""
+        columns, lines = _size()
+        body = text if self._picture is None else picture.marked(self._picture, text, colour=self.colours)
+        head = f"{title}   {time.strftime('%H:%M:%S')}"
+        start = HOME if self._picture is not None else ALTERNATE + HOME
+        self._write(f"{start}{head[:columns]}\n\n{picture.fitted(body, columns, max(3, lines - 3))}")
+        self._picture = text
+
+    def _end_of_pictures(self) -> None:
+        """Back from a watch; its last picture stays."""
+        if self._picture is not None:
+            self._write(NORMAL)
+            self.out(self._picture)
+            self._picture = None
 
     def pause(self, seconds: float) -> bool:
         """Wait; False when the user has had enough."""
+        until = time.monotonic() + seconds
         try:
-            threading.Event().wait(seconds)
+            while (left := until - time.monotonic()) > 0:
+                if self.keyboard.key(left) in ("q", "\x04"):
+                    return False
         except KeyboardInterrupt:
             return False
         return True
 
     def spawn(self, argv: tuple[str, ...]) -> int:
         """Run a program on the terminal."""
-        return subprocess.run(argv, check=False).returncode
-
-    def out(self, text: str) -> None:
-        """An answer."""
-        sys.stdout.write(text + "\n")  # in one piece: a capture writes from another thread
-        sys.stdout.flush()
-
-    def err(self, text: str) -> None:
-        """Something beside it."""
-        print(text, file=sys.stderr, flush=True)
+        with self.keyboard.plain():
+            return subprocess.run(argv, check=False).returncode
 
     def event(self, event: dict[str, Any], title: str) -> None:
         """A capture's event, above the prompt.
@@ -103,120 +153,211 @@ class Terminal:
         Waits for the terminal, so that a slow one loses lines at the controller, where they are counted.
         """
         if text := event_line(event, title):
-            self.above(text)
+            self.idle.touch()
+            self._above(text)
 
-    def above(self, text: str) -> None:
-        """A line above the prompt, from another thread."""
+    def _tell(self, text: str) -> None:
+        """What nobody here asked for."""
+        self._above(colour.warning(text) if self.colours else text)
+
+    def _above(self, text: str) -> None:
+        """Write a line above the prompt, from any thread."""
         app = self.prompt.app
         if app.loop is None or not app.is_running:
-            self.out(text)
+            self._write(f"{text}\n")
             return
-        waiting = asyncio.run_coroutine_threadsafe(self._above(text), app.loop)
+
+        async def write() -> None:
+            await run_in_terminal(lambda: self._write(f"{text}\n"))
+
+        waiting = asyncio.run_coroutine_threadsafe(write(), app.loop)
         try:
             waiting.result(STREAM_WAIT)
         except TimeoutError:
             waiting.cancel()
-            self.out(text)
+            self._write(f"{text}\n")
 
-    async def _above(self, text: str) -> None:
-        await run_in_terminal(lambda: self.out(text))
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stdout.write(text)  # in one piece: others write from their threads
+        sys.stdout.flush()
+
+    # --- lines
 
     def run(self) -> int:
         """Read and carry out lines until the user leaves; the exit status."""
         self.bulletin.start()
         try:
-            return self._read()
+            with self.keyboard.quiet():
+                while not self.driver.leaving and self._turn():
+                    pass
         finally:
             self.bulletin.stop()
-
-    def _read(self) -> int:
-        while not self.driver.leaving:
-            try:
-                text = self.prompt.prompt(self.session.prompt, rprompt=self.bulletin.countdown)
-            except KeyboardInterrupt:
-                continue
-            except EOFError:
-                self._goodbye()
-                return 0
-            self._lines(text)
         return 0
 
-    def _lines(self, text: str) -> None:
-        """One typed line, or a paste of many: the first error stops the rest."""
-        lines = text.split("\n")  # and at nothing else: a control character is for the lexer to refuse
-        for number, line in enumerate(lines, 1):
+    def _turn(self) -> bool:
+        """One line, or the lines of one paste. False when the shell ends without having been told to."""
+        try:
+            text = self._typed()
+        except KeyboardInterrupt:
+            return True
+        except EOFError:
+            return not self._goodbye()
+        except IdleError as error:
+            self.err(f"{error}; the shell ends")
+            self._drop()
+            return False
+        self._lines(text)
+        return True
+
+    def _typed(self) -> str:
+        default, self.unfinished, self.pager.ahead = self.pager.ahead + self.unfinished, "", ""
+        return self.prompt.prompt(
+            self.session.prompt, default=default, rprompt=self._countdown, pre_run=self._at_the_prompt
+        )
+
+    def _at_the_prompt(self) -> None:
+        self.prompt.app.create_background_task(self._tick())
+
+    async def _tick(self) -> None:
+        """While the prompt waits: a session that nobody uses ends."""
+        while True:
+            await asyncio.sleep(1)
             try:
-                self.driver.run(line)
-            except AvishError as error:
-                self.err(explain(error, f"line {number} of {len(lines)}" if len(lines) > 1 else ""))
-                return
-            except KeyboardInterrupt:
-                self.err("interrupted; what the controller had been asked to do goes on")
-                return
-            except Exception as error:  # noqa: BLE001  (a bug: told with a reference, and the shell lives on)
-                self.err(bug(error, self.client.home))
+                await self.idle.check(lambda text: run_in_terminal(lambda: self.err(text)))
+            except IdleError as error:
+                self.prompt.app.exit(exception=error)
                 return
 
-    def _goodbye(self) -> None:
-        if self.session.candidate is not None:
-            candidate = self.session.candidate
-            self.err(f"{candidate.type.word} {candidate.name} was not saved; its changes are dropped")
+    def _countdown(self) -> StyleAndTextTuples:
+        return [("class:notice", self.bulletin.countdown())]
 
-    # --- help and completion
+    def _lines(self, first: str) -> None:
+        """A line and those that were pasted behind it: the first error stops the rest."""
+        count = len(self.pasted) + 1
+        line = first
+        while True:
+            number = count - len(self.pasted)
+            if not self._carried_out(line, f"line {number} of {count}" if count > 1 else ""):
+                self._drop_paste()
+                return
+            if not self.pasted or self.driver.leaving:
+                return
+            line = self._next_pasted()
 
-    def _keys(self) -> KeyBindings:
-        keys = KeyBindings()
-        keys.add("tab")(self._tab)
-        keys.add("?")(self._question)
-        return keys
+    def _next_pasted(self) -> str:
+        line = self.pasted.popleft()
+        self.prompt.history.append_string(line)
+        self._write(f"{self.session.prompt}{self.lexer.hidden(line)}\n")
+        return line
 
-    def _tab(self, event: KeyPressEvent) -> None:
-        before = event.current_buffer.document.text_before_cursor
-        found = complete(self.tree, self.session.modes, before, self.names)
-        words = [one for one in found if one.literal]
-        if not words:
-            self._list(found)
-            return
-        typed = before[words[0].start :]
-        common = os.path.commonprefix([one.text for one in words])  # noqa: RUF071  (letters are what is meant)
-        only = len(words) == 1 and (typed or len(found) == 1)
-        if only:
-            event.current_buffer.insert_text(_rest(typed, words[0].text) + " ")
-        elif len(common) > len(typed) and typed:
-            event.current_buffer.insert_text(_rest(typed, common))
+    def _drop_paste(self) -> None:
+        if self.pasted or self.unfinished.strip():
+            left = len(self.pasted) + bool(self.unfinished.strip())
+            self.err(f"the paste ends here: the {left} lines behind were not carried out")
+        self.pasted.clear()
+        self.unfinished = ""
+
+    def _carried_out(self, line: str, where: str) -> bool:
+        try:
+            self.driver.run(line, self._block(line))
+        except AvishError as error:
+            self._refused(explain(error, where))
+        except KeyboardInterrupt:
+            self._end_of_pictures()
+            self.err(f"interrupted{'; what the controller had been asked to do goes on' if self.driver.broken else ''}")
+        except Exception as error:  # noqa: BLE001  (a bug: told with a reference, and the shell lives on)
+            self._refused(bug(error, self.client.home))
         else:
-            self._list(found)
-
-    def _question(self, event: KeyPressEvent) -> None:
-        before = event.current_buffer.document.text_before_cursor
-        if _in_quotes(before):
-            event.current_buffer.insert_text("?")
-            return
-        self._list(complete(self.tree, self.session.modes, before, self.names))
-
-    def _list(self, found: Sequence[Suggestion]) -> None:
-        typed = self.session.prompt + self.prompt.default_buffer.text
-        text = listing(found) or "nothing is possible here: the line is already wrong or complete"
-        run_in_terminal(lambda: print(f"{typed}\n{text}", flush=True))
-
-
-def _in_quotes(before: str) -> bool:
-    try:
-        return bool(lex(before, partial=True).open_quote)
-    except ParseError:
+            self._end_of_pictures()
+            self.idle.touch()
+            return True
+        self.idle.touch()
         return False
 
+    def _refused(self, text: str) -> None:
+        self._end_of_pictures()
+        print(colour.error(text) if self.colours else text, file=sys.stderr, flush=True)
 
-def _rest(typed: str, word: str) -> str:
-    """What is still to be inserted; a name that needs quotes is put between them whole."""
-    return word[len(typed) :] if word.startswith(typed) else word.removeprefix('"')[len(typed) :]
+    def _block(self, line: str) -> str | None:
+        """The lines that ``line`` announces, pasted or typed; None when it announces none."""
+        announced = wanted(line)
+        if announced is None:
+            return None
+        hidden = bool(announced.field and secret_due(self.tree, self.session.modes, line[: announced.start]))
+        if announced.field and not self.pasted:
+            self._write(
+                f"Please input the value for field {announced.field} (Enter {announced.end} to terminate input):\n"
+            )
+        return "\n".join(self._block_lines(announced, hidden=hidden))
+
+    def _block_lines(self, announced: Block, *, hidden: bool) -> list[str]:
+        found: list[str] = []
+        while True:
+            text = self.pasted.popleft() if self.pasted else self._typed_in_block(hidden=hidden)
+            for line in text.split("\n"):
+                if line.strip() == announced.end:
+                    return found
+                found.append(line)
+
+    def _typed_in_block(self, *, hidden: bool) -> str:
+        default, self.unfinished = self.unfinished, ""
+        try:
+            return self._answer("> ", hidden=hidden, default=default)
+        except EOFError:
+            raise ParseError("the value was not taken: its last line is missing") from None
+
+    def _goodbye(self) -> bool:
+        """Ctrl-D: whether the shell ends. A second one means it."""
+        unsaved = self.session.unsaved()
+        try:
+            if unsaved and not _is_yes(self._answer(f"{unsaved}; leave all the same? [y/N] ")):
+                return False
+        except KeyboardInterrupt:
+            return False
+        except EOFError:
+            pass
+        self._drop()
+        return True
+
+    def _drop(self) -> None:
+        if unsaved := self.session.unsaved():
+            self.err(f"{unsaved}; it is dropped")
+
+    # --- what the keys need
+
+    def _offers(self, before: str) -> Any:
+        return complete(self.tree, self.session.modes, before, self.names)
+
+    def _shown(self) -> str:
+        return self.session.prompt + self.lexer.hidden(self.prompt.default_buffer.text)
+
+    def _clean(self, line: str) -> str:
+        return secrets.without(self.tree, self.session.modes, line)
+
+    def _paste(self, event: KeyPressEvent, text: str) -> None:
+        """Several lines at once: those that are complete are carried out, the rest is left on the line."""
+        buffer = event.current_buffer
+        whole = buffer.document.text_before_cursor + text + buffer.document.text_after_cursor
+        first, *lines = whole.split("\n")
+        self.unfinished = lines.pop()
+        self.pasted.extend(lines)
+        buffer.text = first
+        buffer.cursor_position = len(first)
+        buffer.validate_and_handle()
 
 
-def listing(found: Sequence[Suggestion]) -> str:
-    """Words left, help right; of very many only the first, for nobody reads a thousand."""
-    shown = found[:LISTED]
-    width = min(40, max((len(one.text) for one in shown), default=0))
-    lines = [f"  {one.text.ljust(width)}  {one.help}".rstrip() for one in shown]
-    if len(found) > len(shown):
-        lines.append(f"  ... and {len(found) - len(shown)} more: type the first letters")
-    return "\n".join(lines)
+def _is_yes(text: str) -> bool:
+    return text.strip().lower() in {"y", "yes"}
+
+
+def _output() -> Vt100_Output:
+    """The terminal, which is not asked where its cursor is: not all answer, and nothing here needs to know."""
+    output = Vt100_Output.from_pty(sys.stdout)
+    output.enable_cpr = False
+    return output
+
+
+def _size() -> tuple[int, int]:
+    """Columns and lines of the terminal as it is now."""
+    return shutil.get_terminal_size()

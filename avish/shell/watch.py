@@ -38,7 +38,7 @@ def _picture(session: Session, walk: Walk) -> Run:
         else:
             reply = yield effect
     if texts:
-        yield Frame("\n".join(texts), pipes=pipes_of(walk))
+        yield Frame("\n".join(texts), f"every {INTERVAL:g} s, Ctrl-C ends it", pipes_of(walk))
 
 
 def _all(session: Session, walk: Walk) -> Generator[Effect, Reply | None, None]:

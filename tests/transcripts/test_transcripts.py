@@ -19,8 +19,8 @@ from avish.errors import AvishError
 from avish.lang.complete import complete
 from avish.shell.driver import Driver
 from avish.shell.explain import explain
+from avish.shell.keys import listing
 from avish.shell.session import Session
-from avish.shell.tty import listing
 
 TRANSCRIPTS = Path(__file__).parents[2] / "fixtures" / "transcripts"
 PROMPT = re.compile(r"^\[\w+:[\w-]+\]: [\w:]*> ?(.*)$")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-from pathlib import Path
 
-from avish.errors import ApplyError, UnavailableError, ValidationError
+from avish.errors import UnavailableError, ValidationError
 from avish.shell import render
-from avish.shell.effects import Call, Print, Spawn
+from avish.shell.effects import Call, CopyFile, Print, RemoveFile, Spawn
 from avish.shell.session import ALL_TENANTS, Order, Run, Session
 from avish.shell.showing import answer
 
@@ -75,25 +73,13 @@ def _linux(session: Session, argv: tuple[str, ...]) -> Run:
     yield Spawn(argv)
 
 
-def copy_file(session: Session, order: Order) -> Run:  # noqa: ARG001
+def copy_file(session: Session, order: Order) -> Run:
     """A file of the user's, with the user's rights."""
-    source, destination = (Path(order.args[name]).expanduser() for name in ("source", "destination"))
-    try:
-        if not source.is_file():
-            raise ValidationError(f"{source} is no file", status=404)
-        target = shutil.copy2(source, destination)
-    except OSError as error:
-        raise ApplyError(f"{source} cannot be copied to {destination}: {error.strerror or error}") from None
-    yield Print(f"Copied {source} to {target}")
+    copied = yield from session.ask_user(CopyFile(order.args["source"], order.args["destination"]))
+    yield Print(f"Copied {order.args['source']} to {copied.body}")
 
 
-def purge_file(session: Session, order: Order) -> Run:  # noqa: ARG001
+def purge_file(session: Session, order: Order) -> Run:
     """A file of the user's goes."""
-    path = Path(order.args["source"]).expanduser()
-    if not path.is_file():
-        raise ValidationError(f"{path} is no file", status=404)
-    try:
-        path.unlink()
-    except OSError as error:
-        raise ApplyError(f"{path} cannot be removed: {error.strerror}") from None
-    yield Print(f"Removed {path}")
+    removed = yield from session.ask_user(RemoveFile(order.args["source"]))
+    yield Print(f"Removed {removed.body}")

@@ -70,7 +70,7 @@ def show(session: Session, order: Order) -> Run:
 
 def history(session: Session, order: Order) -> Run:
     """The lines typed, oldest first."""
-    lines = list(session.history)
+    lines = list(session.history())
     if not lines:
         yield Print("nothing was typed here: a script has no history" if not session.interactive else "no history yet")
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from language import TREE, tab
 
-from avish.lang.complete import PIPES
+from avish.lang.tail import PIPES
 
 POOL = ("configure pool p",)
 RULE = ("configure natpolicy n", "rules index 1")

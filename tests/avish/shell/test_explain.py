@@ -84,7 +84,7 @@ class TestGrep:
             (("grep", "-e", "x", "/etc/passwd"), "grep reads the output of the command, no files"),
             (("grep", "-r", "x"), "grep: option -r not recognized"),
             (("grep", "-f", "/etc/passwd"), "grep: option -f not recognized"),
-            (("grep", "--file=/etc/passwd"), "grep: option --file not recognized"),
+            (("grep", "--file=/etc/passwd"), "grep: option --file not a unique prefix"),
             (("grep", "--nonsense", "x"), "grep: option --nonsense not recognized"),
             (("grep", r"\("), "grep: Unmatched ( or \\("),
         ],
