@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.4
 """Between two looks at an engine that is well."""
+RESTART_SECONDS = 20.0
+"""So long an agent that is restarted may take to be in step again before that is reported anyway."""
 RETRY_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 """Between two attempts to reach one that is not; the last goes on."""
 
@@ -27,6 +29,9 @@ class Keeper(Protocol):
 
     def revision(self) -> int | None:
         """The revision the agent holds, None since its start. UnreachableError when it does not answer."""
+
+    def stop(self) -> None:
+        """End the agent. UnreachableError when it stays."""
 
 
 class Engine:
@@ -77,6 +82,13 @@ class Engine:
             self.applied, self.reason = None, reason
             self.synced.clear()
             self.wake.set()
+
+    def restart(self) -> str:
+        """End the agent; the worker starts it again. Gives the status when it is in step, or has taken too long."""
+        self.keeper.stop()
+        self.lost("its agent is restarted by command")
+        self.synced.wait(RESTART_SECONDS)
+        return self.status
 
     def confirm(self) -> None:
         """Ask the agent what it holds; UnreachableError when it does not answer, or holds another revision than ours.

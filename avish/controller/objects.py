@@ -39,7 +39,7 @@ class Objects:
             scope.require(kind.name, WRITE)
             moment = self._reads.moment(self._changes.head(request), request.host, request.query, scope)
             self._reads.seen(moment, kind, parts[1])
-            return Response(200, self._reads.command(moment, kind, parts[1], "/".join(parts[2:])))
+            return Response(200, self._reads.command(moment, kind, parts[1], "/".join(parts[2:]), "POST"))
         allowed(request.method, kind, parts, request.path)
         name = "" if request.method == "POST" else request.query.get("name", "")
         slug = request.headers.get("slug", "")

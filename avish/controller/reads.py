@@ -119,6 +119,7 @@ class Reads:
             for argument in command.path
             if command.run and argument.startswith("<")
         }
+        self._acting = {command.api for command in schema.commands if command.run and command.method != "GET"}
 
     def kind(self, name: str) -> ObjectType:
         """The object type of a path; ValidationError (404) with the nearest name."""
@@ -131,7 +132,7 @@ class Reads:
     def moment(self, head: Head, host: str, query: Mapping[str, str] = NOTHING, scope: Scope = EVERYTHING) -> Moment:
         """What a request sees: the configuration of ``head``, the engines as they are now, and its own words."""
         seen = {
-            name: Seen(name, e.driver, e.status == "connected", e.reason, e.since, head.state(name))
+            name: Seen(name, e.driver, e.status == "connected", e.reason, e.since, head.state(name), e.restart)
             for name, e in self._engines.items()
         }
         return Moment(View(head.config, head.ids, seen, query), f"https://{host}", scope)
@@ -178,14 +179,16 @@ class Reads:
             body["runtime"] = RUNTIME[kind.name](moment.view, stored)
         return body
 
-    def command(self, moment: Moment, kind: ObjectType, uuid: str, api: str) -> Any:
-        """The answer of a show command; ValidationError (404) when there is no such command."""
+    def command(self, moment: Moment, kind: ObjectType, uuid: str, api: str, method: str = "GET") -> Any:
+        """The answer of a command; ValidationError (404) when there is no such command, (405) by another method."""
         run = self._commands.get((kind.name, api))
         body = self.stored(moment.view.config, kind, uuid)
         if run is None:
             known = sorted(name for owner, name in self._commands if owner == kind.name)
             hint = f"; there are {', '.join(known)}" if known else ""
             raise ValidationError(f"a {kind.name} has no {api!r}{hint}", status=404)
+        if (api in self._acting) != (method != "GET"):
+            raise ValidationError(f"Method {method!r} not allowed at {api} of a {kind.name}", status=405)
         query = moment.view.query
         if token := query.get("cursor", ""):
             return self._cursors.following(token, _size(query))

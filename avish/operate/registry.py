@@ -51,6 +51,7 @@ RUN: Mapping[str, Read] = {
     "se.meminfo": stats.meminfo,
     "se.bgp": stats.bgp,
     "se.capabilities": stats.capabilities,
+    "se.reboot": serviceengine.reboot,
     "vs.detail": service_stats.detail,
     "vs.tcpstat": service_stats.tcpstat,
     "vs.udpstat": service_stats.udpstat,

@@ -8,6 +8,7 @@ from typing import Any
 
 from avish.config.config import Body
 from avish.config.ids import rule_key
+from avish.errors import UnavailableError
 from avish.operate.counts import Count
 from avish.operate.view import View, envelope
 from dataplane.model import Row, nat_counters
@@ -23,6 +24,14 @@ def summary(view: View, body: Body) -> dict[str, Any]:
     if body in view.group(body.get("se_group_ref"))[:1]:
         result["active_tags"] = ["ACTIVE_STANDBY_SE_1"]
     return result
+
+
+def reboot(view: View, body: Body) -> dict[str, Any]:
+    """Its agent ends and is started again; the answer comes when it is in step."""
+    seen = view.engines.get(body["name"])
+    if seen is None:
+        raise UnavailableError(f"no engine {body['name']} runs here: it is not in the topology of this controller")
+    return {"name": body["name"], "status": seen.restart()}
 
 
 def detail(view: View, body: Body) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Seen:
     """A service engine during one request: its kernel is asked once for each thing.
 
     ``connected``: it holds what it should; otherwise ``reason`` says why not. ``since``: seconds since the epoch.
-    ``desired``: what the configuration asks of it.
+    ``desired``: what the configuration asks of it. ``restart`` starts its agent again and gives its status then.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Seen:
     reason: str
     since: float
     desired: SeState = EMPTY
+    restart: Callable[[], str] = lambda: "unknown"
     _rows: dict[str, list[Row]] = field(default_factory=dict)
     _failure: DataplaneError | None = None
 

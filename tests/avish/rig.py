@@ -34,6 +34,9 @@ class Keeper:
     def ensure(self):
         return False
 
+    def stop(self):
+        self.driver.restart()
+
     def revision(self):
         if not self.driver.reachable:
             raise UnreachableError("no agent answers")

@@ -124,3 +124,17 @@ def test_an_engine_that_was_lost_does_not_move():
     assert (engine.applied, engine.revision) == (second, 1)
     engine.moved(second, third, 2)
     assert (engine.applied, engine.revision) == (third, 2)
+
+
+def test_an_agent_restarted_by_command(ftp_rig, monkeypatch):
+    monkeypatch.setattr("avish.controller.engines.RESTART_SECONDS", 0)
+    uuid = ftp_rig.one("serviceengine", "se1")["uuid"]
+    assert ftp_rig.call("GET", f"/api/serviceengine/{uuid}/reboot").status == 405
+    assert ftp_rig.call("POST", f"/api/serviceengine/{uuid}/vshash").status == 405
+    answer = ftp_rig.call("POST", f"/api/serviceengine/{uuid}/reboot")
+    assert (answer.status, answer.body) == (200, {"name": "se1", "status": "out_of_sync"})
+    assert ftp_rig.controller.engines["se1"].reason == "its agent is restarted by command"
+    assert ftp_rig.controller.engines["se2"].status == "connected"
+    ftp_rig.bring_up()
+    assert ftp_rig.controller.engines["se1"].status == "connected"
+    assert ftp_rig.get("/api/avish/check")["consistent"] is True

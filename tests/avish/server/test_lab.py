@@ -223,6 +223,20 @@ def test_a_second_controller_and_another_lab_are_refused(site, tmp_path):
     assert len(site.namespaces()) == 3
 
 
+def test_an_engine_rebooted_by_command(site):
+    site.up()
+    site.service()
+    site.in_step()
+    agent, before = site.agent(), site.ruleset()
+    uuid = site.call("GET", "/api/serviceengine", {"name": "se1"}).body["results"][0]["uuid"]
+    answer = site.call("POST", f"/api/serviceengine/{uuid}/reboot")
+    assert (answer.status, answer.body) == (200, {"name": "se1", "status": "connected"})
+    assert not lives(agent)
+    assert site.agent() != agent
+    assert site.ruleset() == before
+    assert site.avishd("check").returncode == 0
+
+
 def test_all_killed_goes_down_cleanly(site):
     site.up()
     for pid in (site.home.holder(), site.agent("se1"), site.agent("se2")):
