@@ -46,6 +46,11 @@ def _hostnames(body: Body) -> None:
             server["hostname"] = server["ip"]["addr"]
 
 
+def _servers(body: Body) -> None:
+    _hostnames(body)
+    body["server_count"] = len(body.get("servers", []))
+
+
 def _is_address(text: str) -> bool:
     try:
         parse_address(text)
@@ -65,7 +70,7 @@ AUTOS: dict[str, Callable[[Body], None]] = {
     "vrfcontext": _route_ids,
     "vsvip": _vip_ids,
     "virtualservice": _port_ranges,
-    "pool": _hostnames,
+    "pool": _servers,
     "controllerproperties": _warning_days,
     "cluster": _node_route_ids,
 }

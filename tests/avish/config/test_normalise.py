@@ -169,6 +169,10 @@ def test_route_ids_count_and_stay(world):
     assert [route["route_id"] for route in vrf["static_routes"]] == ["2", "1"]
 
 
+ROUTE = {"prefix": "10.1.0.0/16", "next_hop": "10.0.0.1"}
+ROUTE2 = {"prefix": "10.2.0.0/16", "next_hop": "10.0.0.1"}
+
+
 def test_other_autos(world):
     vsvip = world.put("vsvip", name="v", vip=[{"ip_address": "10.0.0.5"}, {"ip_address": "10.0.0.6", "vip_id": "0"}])
     assert [vip["vip_id"] for vip in vsvip["vip"]] == ["1", "0"]
@@ -184,6 +188,10 @@ def test_other_autos(world):
     moved = [{**pool["servers"][0], "ip": "10.0.0.9"}, pool["servers"][1]]
     pool = world.put("pool", name="p", servers=moved)
     assert [server["hostname"] for server in pool["servers"]] == ["10.0.0.9", "web"]
+    assert pool["server_count"] == 2
+    assert world.put("pool", name="p", servers=[], server_count=7)["server_count"] == 0
+    cluster = world.put("cluster", nodes=[{"name": "n", "ip": "10.0.0.1", "static_routes": [ROUTE, ROUTE2]}])
+    assert [route["route_id"] for route in cluster["nodes"][0]["static_routes"]] == ["1", "2"]
 
 
 def test_a_stored_body_normalises_to_itself(ftp):

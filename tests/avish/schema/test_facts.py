@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from avish.config.config import Config
+from avish.config.defaults import system_defaults
 from avish.schema import types
 from avish.schema.load import schema
 from avish.server.schema_json import schema_document
@@ -117,6 +119,7 @@ INTENDED: dict[tuple[str, str], str] = {
     ("virtualservice.vrf_context_ref", "default"): REFERENCE,
     ("vsvip.cloud_ref", "default"): REFERENCE,
     ("vsvip.vrf_context_ref", "default"): REFERENCE,
+    ("pool.server_count", "unknown"): "the controller of the documented sessions counts the servers",
     ("virtualservice.address", "unknown"): OLDER,
     ("serviceenginegroup.advertise_backend_networks", "unknown"): MOVED,
     ("serviceenginegroup.enable_routing", "unknown"): MOVED,
@@ -360,3 +363,87 @@ def test_reference_defaults_are_those_of_a_fresh_controller():
             if object_type.title == title:
                 for name, value in references.items():
                     assert object_type.fields[name].default in (value, None), (title, name)
+
+
+@cache
+def fresh():
+    """The configuration of a fresh store."""
+    return Config().with_changes(system_defaults(schema(), 1), 1)
+
+
+def system_bodies():
+    """(type, body as stated, body as stored) of every system object of the facts whose type is built."""
+    stated = yaml.safe_load((FACTS / "system_defaults.yaml").read_text())
+    by_title = {kind.title: kind for kind in schema().objects()}
+    for title in by_title.keys() & stated.keys():
+        kind = by_title[title]
+        for body in stated[title]:
+            found = fresh().get(kind.name, kind.name) if kind.singleton else fresh().named(kind.name, body["name"])
+            yield kind, {**body, **body.get("effective", {})}, found
+    for name, bodies in stated["later_releases"].items():
+        for body in bodies:
+            if not body.get("is_federated"):
+                yield by_title[name], body, fresh().named(by_title[name].name, body["name"])
+
+
+def differing(message, stated, stored, path):
+    """(path, stated, stored) of what a stored body says differently; names of references, texts of addresses."""
+    for name, value in stated.items():
+        field, found = message.fields[name], stored.get(name)
+        place = f"{path}.{name}"
+        if field.message is not None:
+            bare = field.message.bare
+            pairs = zip(value, found or [], strict=False) if field.list else [(value, found or {})]
+            if field.list and len(value) != len(found or []):
+                yield place, len(value), len(found or [])
+            for one, other in pairs:
+                yield from differing(field.message, one if isinstance(one, dict) else {bare: one}, other, place)
+        else:
+            shown = [_told(field, one) for one in (found or [])] if field.list else _told(field, found)
+            if shown != value and (found or value):
+                yield place, value, shown
+
+
+def _told(field, value):
+    if isinstance(field.type, types.Ref):
+        target = fresh().target(value)
+        return target["name"] if target else value
+    return field.leaf.format(value) if isinstance(value, dict) else value
+
+
+OTHERWISE = {
+    "name": "singletons have none",
+    "since": "about the object, no field of it",
+    "effective": "said field by field",
+    "privileges_by_access": "compared on its own",
+    "external_monitor": "scripts are our own, and left out of the facts",
+}
+
+
+def test_system_objects_are_those_of_a_fresh_controller():
+    missing, wrong = [], []
+    for kind, stated, stored in system_bodies():
+        if stored is None:
+            missing.append((kind.name, stated["name"]))
+            continue
+        said = {name: value for name, value in stated.items() if name not in OTHERWISE}
+        rule = said.get("alert_rule")
+        if rule:
+            said["alert_rule"] = {**rule, "sys_event_rule": [{"event_id": e} for e in rule["sys_event_rule"]]}
+        wrong += differing(kind, said, stored, f"{kind.name} {stated['name']}")
+    assert missing == []
+    assert wrong == []
+
+
+def test_system_roles_are_those_of_a_fresh_controller():
+    stated = yaml.safe_load((FACTS / "system_defaults.yaml").read_text())["Role"]
+    for role in stated:
+        found = {}
+        for one in fresh().named("role", role["name"])["privileges"]:
+            found.setdefault(one["type"], set()).add(one["resource"])
+        assert found == {kind: set(names) for kind, names in role["privileges_by_access"].items()}, role["name"]
+
+
+def test_users_are_those_of_a_fresh_controller():
+    stated = yaml.safe_load((FACTS / "system_defaults.yaml").read_text())["names_only"]["User"]
+    assert {body["name"] for body in fresh().all("user")} == set(stated)
