@@ -66,6 +66,12 @@ def _warning_days(body: Body) -> None:
         days.sort(reverse=True)
 
 
+def _active_standby(body: Body) -> None:
+    """Legacy high availability is active/standby, whatever else is said."""
+    if body["ha_mode"] == "HA_MODE_LEGACY_ACTIVE_STANDBY":
+        body["active_standby"] = True
+
+
 AUTOS: dict[str, Callable[[Body], None]] = {
     "vrfcontext": _route_ids,
     "vsvip": _vip_ids,
@@ -73,4 +79,5 @@ AUTOS: dict[str, Callable[[Body], None]] = {
     "pool": _servers,
     "controllerproperties": _warning_days,
     "cluster": _node_route_ids,
+    "serviceenginegroup": _active_standby,
 }

@@ -9,8 +9,34 @@ from avish.config.config import Body
 from avish.errors import Issue
 
 LEGACY = "HA_MODE_LEGACY_ACTIVE_STANDBY"
+PAIR = 2
 SECOND = "ACTIVE_STANDBY_SE_2"
 FAST_PATH = "PROTOCOL_TYPE_TCP_FAST_PATH"
+
+
+def legacy_ha_has_two_engines(checked: Checked) -> Iterator[Issue]:
+    """One engine is active, one waits: there is no part for a third."""
+    body = checked.body
+    names = sorted(engine.name for engine in checked.engines if engine.group == body["uuid"])
+    if body["ha_mode"] == LEGACY and len(names) > PAIR:
+        yield checked.error(
+            "ha_mode",
+            f"legacy active/standby is for two engines, but this group has {len(names)} ({', '.join(names)}); "
+            "move some to another group (configure serviceengine NAME, se_group_ref GROUP)",
+        )
+
+
+def second_floating_needs_distribution(checked: Checked) -> Iterator[Issue]:
+    """The second set follows the engine of the second tag, which is there only where the load is distributed."""
+    group = checked.config.target(checked.body["se_group_ref"])
+    second = checked.body.get("routing_service", {}).get("floating_intf_ip_se_2")
+    if group and second and not group.get("distribute_load_active_standby"):
+        name = group["name"]
+        yield checked.error(
+            "routing_service.floating_intf_ip_se_2",
+            f"needs distribute_load_active_standby in serviceenginegroup {name}, without which the second engine is "
+            f"active for nothing; set it there (configure serviceenginegroup {name}), or use floating_intf_ip",
+        )
 
 
 def distribution_needs_legacy_ha(checked: Checked) -> Iterator[Issue]:

@@ -49,6 +49,29 @@ def group_pools_in_one_vrf(checked: Checked) -> Iterator[Issue]:
             )
 
 
+def policy_pools_in_one_vrf(checked: Checked) -> Iterator[Issue]:
+    """The same for the pools that layer 4 rules select."""
+    config, body = checked.config, checked.body
+    for number, item in enumerate(body.get("l4_policies", []), 1):
+        policy = config.target(item.get("l4_policy_set_ref"))
+        for pool in selected_pools(config, policy):
+            if pool.get("vrf_ref") != body.get("vrf_context_ref"):
+                yield checked.error(
+                    f"l4_policies[{number}]",
+                    f"VRF Context for {body['name']} and pool {pool['name']} (l4policyset {(policy or {})['name']}) "
+                    "different; set vrf_context_ref here or vrf_ref there to the same VRF",
+                )
+
+
+def selected_pools(config: Config, policy: Body | None) -> Iterator[Body]:
+    """The pools that the rules of a layer 4 policy set select, also through a pool group."""
+    for rule in (policy or {}).get("l4_connection_policy", {}).get("rules", []):
+        action = rule.get("action", {}).get("select_pool", {})
+        pool = config.target(action.get("pool_ref"))
+        yield from [pool] if pool else []
+        yield from group_pools(config, config.target(action.get("pool_group_ref")))
+
+
 def persistence_is_layer_4(checked: Checked) -> Iterator[Issue]:
     """A cookie or header is not seen at layer 4."""
     body, config = checked.body, checked.config

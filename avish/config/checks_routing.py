@@ -42,6 +42,8 @@ def _match_issues(checked: Checked, path: str, match: Body) -> Iterator[Issue]:
                 f"{path}.{side}",
                 f"no addresses given (one of {', '.join(ADDRESS_LISTS)}); to match any address leave {side} out",
             )
+        if _only_v6(match.get(side, {})):
+            yield checked.error(f"{path}.{side}", "IPv6 flows are not translated; give IPv4 addresses")
     services = match.get("services", {})
     for side in ("source_port", "destination_port"):
         if side in services and not services[side].get("ports"):
@@ -55,6 +57,18 @@ def _match_issues(checked: Checked, path: str, match: Body) -> Iterator[Issue]:
             "only TCP and UDP have ports; set the protocol to is_in protocol_tcp "
             "or is_in protocol_udp, or remove the ports",
         )
+
+
+def _only_v6(match: Body) -> bool:
+    """Whether only IPv6 flows could match."""
+    given = [item for name in ("addrs", "prefixes", "ranges") for item in match.get(name, [])]
+    listed = match.get("match_criteria") == "IS_IN" and not match.get("group_refs")
+    return bool(given) and listed and all(map(_is_v6, given))
+
+
+def _is_v6(item: Body) -> bool:
+    """Whether an address, prefix or range is of IPv6."""
+    return "V6" in (item.get("type"), item.get("ip_addr", {}).get("type"), item.get("begin", {}).get("type"))
 
 
 def _has_ports(protocol: Body) -> bool:

@@ -11,9 +11,11 @@ from avish.config.services import profile_type
 
 Look = tuple[str, str, tuple[str, ...]]
 """Type and uuid of an object, and the checks to run on it."""
+OF_GROUP = ("routing_needs_legacy_ha", "distribution_against_routing", "second_floating_needs_distribution")
+"""What a network service needs of its service engine group."""
 
 
-def dependents(old: Config, new: Config, change: Change) -> Iterator[Look]:  # noqa: C901  (one case per type)
+def dependents(old: Config, new: Config, change: Change) -> Iterator[Look]:  # noqa: C901, PLR0912  (one case per type)
     """The objects to look at again after ``change``, which is one of those between ``old`` and ``new``."""
     uuid = change.uuid
     match change.type:
@@ -36,8 +38,14 @@ def dependents(old: Config, new: Config, change: Change) -> Iterator[Look]:  # n
                 "group_pools_in_one_vrf",
                 "persistence_is_layer_4",
             )
+            for policy in new.referring(uuid, "l4policyset"):
+                yield from _referring(new, policy, "virtualservice", "policy_pools_in_one_vrf")
         case "poolgroup":
             yield from _referring(new, uuid, "virtualservice", "group_pools_in_one_vrf", "persistence_is_layer_4")
+            for policy in new.referring(uuid, "l4policyset"):
+                yield from _referring(new, policy, "virtualservice", "policy_pools_in_one_vrf")
+        case "l4policyset":
+            yield from _referring(new, uuid, "virtualservice", "policy_pools_in_one_vrf")
         case "applicationpersistenceprofile":
             for pool in new.referring(uuid, "pool"):
                 yield from _services(services_of_pool(new, pool), "persistence_is_layer_4")
@@ -65,7 +73,7 @@ def _services(uuids: Iterable[str], *checks: str) -> Iterator[Look]:
 def _of_group(old: Config, new: Config, uuid: str) -> Iterator[Look]:
     if not _differ(old, new, "serviceenginegroup", uuid, "ha_mode", "distribute_load_active_standby"):
         return
-    yield from _referring(new, uuid, "networkservice", "routing_needs_legacy_ha", "distribution_against_routing")
+    yield from _referring(new, uuid, "networkservice", *OF_GROUP)
     yield from _referring(new, uuid, "virtualservice", "standby_tag_needs_distribution", "mirror_needs_legacy_ha")
 
 
