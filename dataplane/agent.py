@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from dataplane import relay, sysctl, wire
+from dataplane.diff import Plan
 from dataplane.driver import Capture
 from dataplane.errors import DataplaneError, RefusedError
+from dataplane.health import Monitor
 from dataplane.local import LocalDriver
-from dataplane.model import CaptureSpec, Row
+from dataplane.model import CaptureSpec, Row, SeState
 
 _LOG = logging.getLogger("dataplane.agent")
 _NAMESPACES = Path("/run/netns")
@@ -36,8 +38,12 @@ _ROWS_PER_PART = 500
 _BACKLOG = 64
 _PAUSE_MS = 500
 
+HEALTH_SECONDS = 1.0
+"""So long who asks for the health of servers waits for the first test of new ones."""
+FIRST_TEST_SECONDS = 0.5
+
 _PLAIN = (
-    "interfaces", "sync", "check", "apply", "drift", "counters", "listeners", "routes", "neighbours", "addresses",
+    "interfaces", "check", "drift", "counters", "listeners", "routes", "neighbours", "addresses",
     "forwarding", "facts",
 )  # fmt: skip
 """The operations that are one call of the driver and one answer."""
@@ -56,10 +62,19 @@ def enter(namespace: str) -> None:
 class Agent:
     """Serves a driver: one thread per connection."""
 
-    def __init__(self, driver: LocalDriver, namespace: str, before: Path) -> None:
+    def __init__(self, driver: LocalDriver, namespace: str, before: Path, health: Monitor) -> None:
         self._driver = driver
+        self._health = health
         self._before = before
         self._namespace = namespace
+        self._own: dict[str, Callable[..., Any]] = {
+            "hello": self._hello,
+            "leave": self._leave,
+            "sync": self._sync,
+            "apply": self._apply,
+            "health": self._servers,
+            "pool_health": self._pools,
+        }
         self._captures: set[Capture] = set()
         self._lock = threading.Lock()
         self._stopping = False
@@ -118,12 +133,8 @@ class Agent:
         wire.send(connection, answer)
 
     def _call(self, connection: socket.socket, operation: Any, arguments: tuple[Any, ...]) -> Any:
-        if operation == "hello":
-            return self._hello()
-        if operation == "leave":
-            self._driver.leave(json.loads(self._before.read_text()))
-            self._before.unlink()
-            return None
+        if operation in self._own:
+            return self._own[operation](*arguments)
         if operation == "flows":
             return _stream(connection, (list(row.values()) for row in self._driver.flows(*arguments)))
         if operation == "probe":
@@ -134,6 +145,30 @@ class Agent:
             method: Callable[..., Any] = getattr(self._driver, operation)
             return method(*arguments)
         raise RefusedError(f"the agent knows no operation {operation!r}")
+
+    def _leave(self) -> None:
+        self._driver.leave(json.loads(self._before.read_text()))
+        self._before.unlink()
+
+    def _sync(self, state: SeState, revision: int) -> list[str]:
+        """Before a sync the health of servers is known as far as an agent before knew it."""
+        self._health.follow(state)
+        return self._driver.sync(state, revision)
+
+    def _apply(self, plan: Plan, base: int, revision: int) -> None:
+        """A plan that brings new servers waits a little for their first test, so that a pool is up when it is saved."""
+        self._driver.apply(plan, base, revision)
+        if any(step.table in ("pools", "probes") for step in plan):
+            self._health.follow(self._driver.held)
+            self._health.settle(FIRST_TEST_SECONDS)
+
+    def _pools(self) -> list[Row]:
+        self._health.settle(HEALTH_SECONDS)
+        return self._health.pool_health()
+
+    def _servers(self, pool: str) -> list[Row]:
+        self._health.settle(HEALTH_SECONDS)
+        return self._health.health(pool)
 
     def _hello(self) -> Row:
         return {
@@ -226,7 +261,8 @@ def main() -> int:
     except (DataplaneError, OSError) as error:
         _LOG.error("cannot start: %s", error)
         return 1
-    agent = Agent(driver, arguments.namespace or "host", before)
+    health = Monitor(driver.use, arguments.socket.with_suffix(".health"))
+    agent = Agent(driver, arguments.namespace or "host", before, health)
     signal.signal(signal.SIGTERM, lambda *_: agent.stop(listener))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: an agent outlives the controller
     _LOG.info("serving namespace %s on %s", arguments.namespace or "host", arguments.socket)

@@ -81,5 +81,22 @@ class Driver(Protocol):
     def probe(self, kind: str, address: str, port: int = 0) -> Iterator[str]:
         """Reach for an address from the engine ("ping", "traceroute", "tcp"); lines as they come."""
 
+    def health(self, pool: str) -> list[Row]:
+        """The servers of a watched pool, by its key.
+
+        Keys: pool, ip, port, up (None: not tested yet), reason ("" when up), code (of the failure, or ""), since
+        (seconds since the epoch), transitions (the last times it changed, oldest first), monitors: a list of monitor
+        (key), name, kind, port, up, reason, code, since, transitions, rise and fall (good answers or failures in a
+        row, at most 255), checks, failed, failures (by code), recent, average, fastest and slowest (milliseconds of
+        good answers).
+        """
+
+    def pool_health(self) -> list[Row]:
+        """The watched pools.
+
+        Keys: pool, servers (how many), up (how many), since (when the first came or the last went), down: those not
+        up, with ip, port, up (None: not tested yet), reason, code, since.
+        """
+
     def capture(self, spec: CaptureSpec) -> Capture:
         """Start a tap."""

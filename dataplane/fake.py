@@ -37,7 +37,8 @@ class FakeDriver:
     ``kernel``: what the "kernel" holds, may be changed behind the driver's back; ``flow_rows``, ``counter_values``,
     ``neighbour_rows``, ``fact_values``: what the readers say; ``failures``: operation -> exception it raises until
     removed;
-    ``reachable`` False: nothing answers; ``calls``: the operations asked for, in order; ``captures``: the taps started.
+    ``down_servers`` (address, port) fail every test; ``reachable`` False: nothing answers;
+    ``calls``: the operations asked for, in order; ``captures``: the taps started.
     """
 
     own_interfaces: list[Interface]
@@ -52,6 +53,7 @@ class FakeDriver:
     reachable: bool = True
     calls: list[str] = field(default_factory=list)
     captures: list[FakeCapture] = field(default_factory=list)
+    down_servers: set[tuple[str, int]] = field(default_factory=set)
     _held: SeState = field(default_factory=SeState)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -169,6 +171,40 @@ class FakeDriver:
         self._asked("forwarding")
         return bool(self.kernel.switches.get("routing"))
 
+    def health(self, pool: str) -> list[Row]:
+        """Every test passes, but for the servers in ``down_servers``."""
+        self._asked("health")
+        watch = self.kernel.pools.get(pool)
+        return [self._health_row(pool, server, watch.probes) for server in watch.servers] if watch else []
+
+    def pool_health(self) -> list[Row]:
+        self._asked("pool_health")
+        return [self._pool_row(pool, watch.servers) for pool, watch in self.kernel.pools.items()]
+
+    def _pool_row(self, pool: str, servers: tuple[tuple[str, int], ...]) -> Row:
+        down = [_brief_health(pool, server, up=False) for server in servers if server in self.down_servers]
+        return {"pool": pool, "servers": len(servers), "up": len(servers) - len(down), "since": 0.0, "down": down}
+
+    def _health_row(self, pool: str, server: tuple[str, int], probes: Iterable[str]) -> Row:
+        up = server not in self.down_servers
+        tests = [
+            {
+                **_brief_health(pool, server, up=up),
+                "monitor": key,
+                "name": self.kernel.probes[key].name,
+                "kind": self.kernel.probes[key].kind,
+                "transitions": [0.0],
+                "rise": int(up),
+                "fall": int(not up),
+                "checks": 1,
+                "failed": int(not up),
+                "failures": {} if up else {"CONNECTION_REFUSED": 1},
+                **dict.fromkeys(("recent", "average", "fastest", "slowest"), 1.0 if up else 0.0),
+            }
+            for key in probes
+        ]
+        return {**_brief_health(pool, server, up=up), "transitions": [0.0], "monitors": tests}
+
     def capture(self, spec: CaptureSpec) -> Capture:
         self._asked("capture")
         tap = FakeCapture(spec)
@@ -189,6 +225,12 @@ class FakeDriver:
         """Network -> interface, address."""
         pairs = [(link.name, ip_interface(own)) for link in self.own_interfaces for own in link.addresses]
         return {str(own.network): (name, str(own.ip)) for name, own in pairs}
+
+
+def _brief_health(pool: str, server: tuple[str, int], *, up: bool) -> Row:
+    refused = {"reason": "connection refused", "code": "CONNECTION_REFUSED"}
+    found = {"reason": "", "code": ""} if up else refused
+    return {"pool": pool, "ip": server[0], "port": server[1], "up": up, "since": 0.0, **found}
 
 
 class FakeCapture:

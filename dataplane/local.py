@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from dataplane import (
     links,
     nft,
     nftrun,
+    overlay,
     probe,
     ruleset,
     ruleset_flows,
@@ -55,6 +56,8 @@ class LocalDriver:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: tuple[SeState, int] | None = None
+        self._shown = SeState()
+        self._up: overlay.Up = {}
         self._loader = Loader()
         sysctl.prepare()
         facts.count_arp()
@@ -67,6 +70,11 @@ class LocalDriver:
         held = self._held
         return None if held is None else held[1]
 
+    @property
+    def held(self) -> SeState:
+        """What configuration asks for; nothing before the first sync."""
+        return SeState() if self._held is None else self._held[0]
+
     def sync(self, state: SeState, revision: int) -> list[str]:
         """Goes as far as it can: what the kernel refuses is told at the end (RefusedError), all else is in place."""
         with self._lock:
@@ -74,7 +82,8 @@ class LocalDriver:
             steps = link_plan(state)
             changes = [_in_words(step) for step in steps]
             refused = _attempt([step for step in steps if step.op == "put"])
-            changes += self._sync_table(state)
+            shown = overlay.effective_state(state, self._up)
+            changes += self._sync_table(shown)
             if not sysctl.forwards():
                 changes.append("forwarding was off")
             sysctl.prepare()
@@ -83,7 +92,7 @@ class LocalDriver:
             refused += _attempt([step for step in steps if step.op == "drop"])
             if refused:
                 raise RefusedError("; ".join(refused))
-            self._held = (state, revision)
+            self._held, self._shown = (state, revision), shown
             return changes
 
     def leave(self, before: Mapping[str, str]) -> None:
@@ -115,9 +124,11 @@ class LocalDriver:
             state, _ = self._known()
             target = applied(state, plan)
             _refuse(plan, target)
-            commands = _commands(state, target, plan)
+            plan = overlay.effective_plan(plan, state, target, self._shown, self._up)
+            shown = applied(self._shown, plan)
+            commands = _commands(self._shown, shown, plan)
             if commands:
-                self._run(nftrun.check, commands, state, target)
+                self._run(nftrun.check, commands, self._shown, shown)
 
     def apply(self, plan: Plan, base: int, revision: int) -> None:
         with self._lock:
@@ -126,8 +137,25 @@ class LocalDriver:
                 raise UnreachableError(f"out of sync: the engine holds revision {held}, not {base}")
             target = applied(state, plan)
             _refuse(plan, target)
-            self._carry_out(plan, state, target)
-            self._held = (target, revision)
+            plan = overlay.effective_plan(plan, state, target, self._shown, self._up)
+            shown = applied(self._shown, plan)
+            self._carry_out(plan, self._shown, shown)
+            self._held, self._shown = (target, revision), shown
+
+    def use(self, up: overlay.Up, changed: Iterable[str]) -> None:
+        """From now on these are the usable servers; those of the pools ``changed`` have changed. Raises RefusedError.
+
+        Raises UnreachableError when the kernel holds something else than was thought.
+        """
+        with self._lock:
+            self._up = up
+            if self._held is None:
+                return
+            plan = overlay.flip_plan(self._held[0], self._shown, changed, up)
+            if plan:
+                shown = applied(self._shown, plan)
+                self._carry_out(plan, self._shown, shown)
+                self._shown = shown
 
     def _known(self) -> tuple[SeState, int]:
         if self._held is None:
@@ -189,10 +217,9 @@ class LocalDriver:
 
     @_reading("state")
     def drift(self) -> list[str]:
-        held = self._held
-        if held is None:
+        if self._held is None:
             return ["the agent does not know yet what the engine should hold"]
-        state, _ = held
+        state = self._shown
         found = [_in_words(step) for step in link_plan(state)]
         found += [difference for words in BOTH for difference in _compare(state, words)[1]]
         return found if sysctl.forwards() else [*found, "forwarding is off"]

@@ -1,6 +1,6 @@
 """What the namespace of a service engine should hold, or does hold.
 
-An ``SeState`` is a value: five tables, each a mapping from a key to a frozen value. Every table is compared,
+An ``SeState`` is a value: tables, each a mapping from a key to a frozen value. Every table is compared,
 planned and applied in the same way (``dataplane.diff``); what an entry means to the kernel is the drivers' business.
 Addresses are text in canonical form ("10.0.0.1", "fd00::1"), prefixes "10.0.0.0/24", ports numbers, protocols
 lower-case names.
@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from dataplane.failover_model import Pair
+from dataplane.health_model import Probe, Watch
 
 Protocol = Literal["tcp", "udp"]
 AddressKind = Literal["vip", "floating", "nat"]
@@ -225,7 +228,7 @@ class Service:
     servers with equally many: the driver weighs them anew each second. ``branches`` are tried in order, the first that
     matches has the connection; ``policy`` is asked before all else. ``reserve``: further slots, each used when the
     servers before are all down. ``routed``: no server is chosen, the connection goes where the client sent it.
-    ``close_when_down``: without servers it does not listen.
+    ``close_when_down``: without servers it does not listen. ``pools``: keys of those that the servers are from.
     """
 
     id: int
@@ -245,6 +248,7 @@ class Service:
     reserve: tuple[tuple[tuple[str, int], ...], ...] = ()
     routed: bool = False
     close_when_down: bool = False
+    pools: tuple[str, ...] = ()
 
     @property
     def open_listeners(self) -> tuple[Listener, ...]:
@@ -280,7 +284,8 @@ class SeState:
     ``addresses`` by ip, ``routes`` by prefix, ``services`` by id, ``nat`` by id,
     ``switches``: "routing" True forwards packets that belong to no service, ``timeouts``: seconds without packets
     after which a flow that no service took is forgotten, by protocol and state ("tcp established", "udp replied",
-    "icmp"; see ``ruleset_flows``).
+    "icmp"; see ``ruleset_flows``), ``probes`` by key of the monitor, ``pools``: those whose health is
+    watched, by key, ``pairs`` by number: addresses shared with another engine.
     """
 
     addresses: Mapping[str, Address] = field(default_factory=dict)
@@ -289,9 +294,12 @@ class SeState:
     nat: Mapping[int, NatRule] = field(default_factory=dict)
     switches: Mapping[str, bool] = field(default_factory=dict)
     timeouts: Mapping[str, int] = field(default_factory=dict)
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    pools: Mapping[str, Watch] = field(default_factory=dict)
+    pairs: Mapping[int, Pair] = field(default_factory=dict)
 
 
-TABLES = ("addresses", "routes", "services", "nat", "switches", "timeouts")
+TABLES = ("pairs", "addresses", "routes", "services", "nat", "switches", "timeouts", "probes", "pools")
 """The tables of an SeState, in the order in which entries are put in place; they are removed in reverse."""
 
 

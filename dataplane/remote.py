@@ -120,6 +120,12 @@ class RemoteDriver:
     def forwarding(self) -> bool:
         return bool(self._call("forwarding"))
 
+    def health(self, pool: str) -> list[Row]:
+        return list(self._call("health", pool))
+
+    def pool_health(self) -> list[Row]:
+        return list(self._call("pool_health"))
+
     def capture(self, spec: CaptureSpec) -> RemoteCapture:
         """The tap is in place when this returns."""
         connection, answer = self._ask("capture", (spec,), self._seconds)

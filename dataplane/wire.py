@@ -19,8 +19,10 @@ from typing import Any
 from dataplane import model
 from dataplane.diff import Step
 from dataplane.errors import RefusedError, UnreachableError
+from dataplane.failover_model import Gateway, Link, Pair
+from dataplane.health_model import Probe, Watch
 
-VERSION = 2
+VERSION = 3
 TAG = "~"
 MAX_FRAME = 1 << 28
 """Bytes; more is taken for garbage. 10,000 services with 64 slots each are some 30 MB."""
@@ -32,7 +34,7 @@ CLASSES: dict[str, type[Any]] = {
         model.AddressMatch, model.PortMatch, model.Rate, model.ServerLimits, model.Match, model.Branch,
         model.SecurityRule, model.Ftp,
         model.ProtocolMatch, model.NatRule, model.SeState, model.Interface, model.CaptureSpec, model.Packet, Step,
-        model.FlowMatch,
+        model.FlowMatch, Probe, Watch, Pair, Link, Gateway,
     )
 }  # fmt: skip
 _FIELDS = {kind: tuple(part.name for part in fields(kind)) for kind in CLASSES.values()}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from avish.compile.health import compile_probe, compile_watch, stale_monitors, stale_pools
 from avish.compile.placement import active_engines
 from avish.compile.routing import NO_ROUTING, Routing, compile_address, compile_routes, compile_routing
 from avish.compile.virtualservice import compile_service
@@ -18,6 +19,7 @@ from avish.config.engines import Engine, engines
 from avish.config.ids import Ids, Key, rule_key
 from avish.config.services import snat_addresses, vip_addresses
 from dataplane.diff import moved
+from dataplane.health_model import Probe
 from dataplane.model import Service, SeState
 
 PARTS = (
@@ -81,7 +83,12 @@ def _compile(config: Config, ids: Ids, last: Compiled) -> Compiled:
         routing = compile_routing(config, ids)
         addresses |= {ip for places in (last.routing, routing) for one in places.values() for ip in one.addresses}
     services = [_recompiled(config, ids, last, uuid) for uuid in stale]
-    work = _Work(config, last, routing, services, sorted(addresses), routes=bool(changed.get("vrfcontext")))
+    places = (last.config, config)
+    pools = stale_pools(places, changed, stale)
+    probes = {uuid: compile_probe(config, uuid) for uuid in stale_monitors(places, changed, pools)}
+    work = _Work(
+        config, last, routing, services, sorted(addresses), pools, probes, routes=bool(changed.get("vrfcontext"))
+    )
     every = engines(config)
     active = active_engines(every, ids)
     states = {engine.name: work.state(engine, active=engine.uuid in active) for engine in every}
@@ -147,6 +154,8 @@ class _Work:
     routing: Mapping[str, Routing]
     services: list[_Recompiled]
     addresses: list[str]
+    pools: list[str]
+    probes: Mapping[str, Probe | None]
     routes: bool
 
     def state(self, engine: Engine, *, active: bool) -> SeState:
@@ -161,6 +170,8 @@ class _Work:
             nat=replaced(last.nat, routing.nat),
             switches=replaced(last.switches, {"routing": active and routing.enabled}),
             timeouts=replaced(last.timeouts, routing.timeouts),
+            probes=patched(last.probes, self.probes),
+            pools=patched(last.pools, {uuid: compile_watch(self.config, engine.group, uuid) for uuid in self.pools}),
         )
 
     def _services(self, engine: Engine) -> dict[int, Service | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from avish.compile.health import pools_of
 from avish.compile.limits import service_limits
 from avish.compile.placement import in_main_vrf
 from avish.compile.policies import branches, security_rules
@@ -46,6 +47,7 @@ def compile_service(config: Config, body: Body, number: int) -> Service | None:
         reserve=servers.reserve,
         routed=servers.routed,
         close_when_down=bool(body.get("remove_listening_port_on_vs_down")),
+        pools=tuple(pools_of(config, body)),
     )
 
 

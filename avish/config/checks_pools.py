@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from avish.config.checked import Checked
 from avish.config.config import Body, Config
+from avish.config.health import KINDS
 from avish.errors import Issue
 
 CUSTOM_HEADER = "LB_ALGORITHM_CONSISTENT_HASH_CUSTOM_HEADER"
@@ -159,6 +160,18 @@ def enough_monitors(checked: Checked) -> Iterator[Issue]:
             f"{wanted} monitors cannot pass where there are {there}; "
             "add some (health_monitor_refs NAME), or lower the number",
         )
+
+
+def monitors_are_tested(checked: Checked) -> Iterator[Issue]:
+    """A monitor of a kind that is not tested says nothing about a server."""
+    for number, ref in enumerate(checked.body.get("health_monitor_refs", []), 1):
+        monitor = checked.config.target(ref)
+        if monitor is not None and monitor["type"] not in KINDS:
+            yield checked.warning(
+                f"health_monitor_refs[{number}]",
+                f"{monitor['name']} is a {monitor['type']}, which is not tested here: servers count as up by it; "
+                f"tested are {', '.join(kind.removeprefix('HEALTH_MONITOR_') for kind in KINDS)}",
+            )
 
 
 def monitor_times(checked: Checked) -> Iterator[Issue]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from dataplane.diff import Plan, Step
+from dataplane.failover_model import Pair
+from dataplane.health_model import Probe, Watch
 from dataplane.model import Address, NatRule, Route, Service
 
-NOUNS = {"addresses": "address", "routes": "route", "services": "service", "nat": "NAT rule", "switches": "switch"}
+NOUNS = {
+    "addresses": "address", "routes": "route", "services": "service", "nat": "NAT rule", "switches": "switch",
+    "probes": "health monitor", "pools": "watch over", "pairs": "failover",
+}  # fmt: skip
 
 
 def plan_text(plan: Plan) -> list[str]:
@@ -34,6 +39,17 @@ def _value_text(value: Any) -> str:
         policy, index = value.order
         effect = f"source becomes {', '.join(value.pool)}" if value.enabled else "disabled"
         return f"{policy} index {index}: {effect}"
+    return _watch_text(value)
+
+
+def _watch_text(value: Any) -> str:
+    if isinstance(value, Probe):
+        return f"{value.name}: {value.kind} every {value.interval:g} s"
+    if isinstance(value, Watch):
+        return f"{len(value.servers)} servers, {len(value.probes)} health monitors"
+    if isinstance(value, Pair):
+        role = "preferred" if value.preferred else "second"
+        return f"{value.router}: {role} engine of a pair over {', '.join(link.interface for link in value.links)}"
     return str(value)
 
 

@@ -1,4 +1,4 @@
-"""``show pool <pool> ...``: health is not probed yet, so an enabled server is "not checked", never up."""
+"""``show pool <pool> ...``: its servers as the active engine finds them."""
 
 from __future__ import annotations
 
@@ -6,57 +6,89 @@ from typing import Any
 
 from avish.config.config import Body
 from avish.operate.filters import server_wanted
+from avish.operate.health import (
+    DISABLED,
+    UNTESTED,
+    UNUSED,
+    monitor_statistics,
+    monitor_summary,
+    pool_status,
+    server_rows,
+    server_status,
+    servers_up,
+    transitions,
+    up,
+)
 from avish.operate.view import View
-
-NOT_CHECKED = {"state": "not checked", "reason": ["health is not probed yet; enabled servers are used"]}
-NOBODY = {"state": "OPER_DOWN", "reason": ["no server is enabled"]}
-DISABLED = {"state": "OPER_DISABLED"}
+from dataplane.model import Row
 
 
 def summary(view: View, body: Body) -> dict[str, Any]:
-    """State of a pool and how many servers it has. None is counted as up, for none is checked."""
+    """State of a pool and how many servers it has."""
     servers = body.get("servers", [])
+    enabled = sum(server.get("enabled", True) for server in servers)
+    status = pool_status(view, body)
+    usable = servers_up(view, body) if status["state"] != "OPER_UNUSED" else 0
     return {
-        "oper_status": oper_status(view, body),
+        "oper_status": status,
         "num_servers": len(servers),
-        "num_servers_enabled": sum(server.get("enabled", True) for server in servers),
-        "num_servers_up": 0,
-        "percent_servers_up_total": 0,
-        "percent_servers_up_enabled": 0,
+        "num_servers_enabled": enabled,
+        "num_servers_up": usable,
+        "percent_servers_up_total": 100 * usable // len(servers) if servers else 0,
+        "percent_servers_up_enabled": 100 * usable // enabled if enabled else 0,
     }
 
 
 def runtime(view: View, body: Body) -> dict[str, Any]:
     """The ``runtime`` of a pool in lists."""
-    return {"oper_status": oper_status(view, body)}
-
-
-def oper_status(view: View, body: Body) -> dict[str, Any]:
-    """OPER_UNUSED without a virtual service, OPER_DISABLED, OPER_DOWN without a server in use, or "not checked"."""
-    if not body.get("enabled", True):
-        return DISABLED
-    if not any(kind == "virtualservice" for kind, _ in view.config.referrers(body["uuid"])):
-        return {"state": "OPER_UNUSED"}
-    if not any(server.get("enabled", True) for server in body.get("servers", [])):
-        return NOBODY
-    return NOT_CHECKED
+    return {"oper_status": pool_status(view, body)}
 
 
 def server_summary(view: View, body: Body) -> list[dict[str, Any]]:
     """One message per server."""
-    monitors = [{"name": view.name_of(ref), "state": "not checked"} for ref in body.get("health_monitor_refs", [])]
-    return [_server(server, body, monitors) for server in body.get("servers", []) if _wanted(view, server, body)]
+    rows, used = server_rows(view, body), pool_status(view, body)
+    return [
+        _server(server, body, rows.get(_key(server, body)), used)
+        for server in body.get("servers", [])
+        if server_wanted(view.query, *_key(server, body))
+    ]
 
 
-def _wanted(view: View, server: Body, pool: Body) -> bool:
-    return server_wanted(view.query, server["ip"]["addr"], server.get("port") or pool.get("default_server_port", 0))
+def _key(server: Body, pool: Body) -> tuple[str, int]:
+    return server["ip"]["addr"], server.get("port") or pool.get("default_server_port", 80)
 
 
-def _server(server: Body, pool: Body, monitors: list[dict[str, str]]) -> dict[str, Any]:
+def _server(server: Body, pool: Body, row: Row | None, used: dict[str, Any]) -> dict[str, Any]:
     result = {
         "ip_addr": server["ip"],
-        "port": server.get("port") or pool.get("default_server_port"),
+        "port": _key(server, pool)[1],
         "hostname": server.get("hostname", ""),
-        "oper_status": NOT_CHECKED if server.get("enabled", True) else DISABLED,
+        "oper_status": _status(server, row, used),
     }
-    return result | ({"health_monitor_list": {"health_monitor": monitors}} if monitors else {})
+    return result | ({"health_monitor_list": {"health_monitor": monitor_summary(row)}} if row else {})
+
+
+def _status(server: Body, row: Row | None, pool: dict[str, Any]) -> dict[str, Any]:
+    if not server.get("enabled", True) or pool == DISABLED:
+        return DISABLED
+    if pool == UNUSED:
+        return UNUSED
+    return server_status(row) if row else up(None, UNTESTED)
+
+
+def hmonstat(view: View, body: Body) -> dict[str, Any]:
+    """How the tests of each server went."""
+    rows = server_rows(view, body)
+    wanted = [row for key, row in rows.items() if server_wanted(view.query, *key)]
+    return {"server_hm_stat": [_hm_stat(row) for row in wanted]}
+
+
+def _hm_stat(row: Row) -> dict[str, Any]:
+    return {
+        "server_name": f"{row['ip']}:{row['port']}",
+        "oper_status": server_status(row),
+        **transitions(row["transitions"]),
+        "shm_runtime": [monitor_statistics(test) for test in row["monitors"]],
+        "ip_addr": {"addr": row["ip"], "type": "V6" if ":" in row["ip"] else "V4"},
+        "port": row["port"],
+    }

@@ -69,6 +69,7 @@ RUN: Mapping[str, Read] = {
     "vs.summary": virtualservice.summary,
     "pool.summary": pool.summary,
     "pool.server_summary": pool.server_summary,
+    "pool.hmonstat": pool.hmonstat,
 }
 """By the ``run`` of a command in the grammar."""
 

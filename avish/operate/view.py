@@ -64,6 +64,11 @@ class Seen:
         return self._rows[what]
 
     @cached_property
+    def pools(self) -> dict[str, Row]:
+        """The health of the watched pools, by uuid."""
+        return {row["pool"]: row for row in self._read("pool_health", self.driver.pool_health)}
+
+    @cached_property
     def held(self) -> dict[int, set[Held]]:
         """The ports in the kernel by number of the service."""
         held: dict[int, set[Held]] = {}
@@ -114,6 +119,11 @@ class View:
         """The serviceengine objects of a group, the one that is active first."""
         members = [body for body in self.config.all("serviceengine") if body.get("se_group_ref") == ref]
         return sorted(members, key=lambda body: self.ids.get("engine", body["uuid"]) or 0)
+
+    def active(self, ref: str | None) -> Seen | None:
+        """The engine of a group that answers for its addresses; None when there is none behind its object."""
+        members = self.group(ref)
+        return self.engines.get(members[0]["name"]) if members else None
 
     def name_of(self, ref: str | None) -> str:
         """The name behind a reference; "" when it leads nowhere."""

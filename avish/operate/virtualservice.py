@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from avish.config.config import Body
+from avish.operate.health import down, pool_status, up
 from avish.operate.serviceengine import oper_status as engine_status
 from avish.operate.view import Seen, View
 from dataplane.errors import DataplaneError
 from dataplane.model import Service
 
 Status = dict[str, Any]
-UP: Status = {"state": "OPER_UP"}
 
 
 def summary(view: View, body: Body) -> dict[str, Any]:
@@ -56,7 +56,20 @@ def _on_engine(view: View, body: Body, active: Seen) -> Status:
         faults = _faults(active, service)
     except DataplaneError as error:
         return _down(f"service engine {active.name}: {error}")
-    return _down(*faults) if faults else UP
+    if faults:
+        return _down(*faults)
+    return _by_pools(view, service, active)
+
+
+def _by_pools(view: View, service: Service, active: Seen) -> Status:
+    """Up when one of its pools is."""
+    found = [(pool, pool_status(view, pool)) for uuid in service.pools if (pool := view.config.get("pool", uuid))]
+    if not found or any(status["state"] == "OPER_UP" for _, status in found):
+        changed = [status["last_changed_time"]["secs"] for _, status in found if "last_changed_time" in status]
+        return up(max([active.since, *changed]))
+    reasons = [f"pool {pool['name']}: {', '.join(status.get('reason', [status['state']]))}" for pool, status in found]
+    times = [status["last_changed_time"]["secs"] for _, status in found if "last_changed_time" in status]
+    return down(max(times, default=None), *reasons)
 
 
 def _service(view: View, body: Body, engine: Seen) -> Service | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from time import gmtime, strftime
 from typing import Any
 
 from avish.schema.model import Column, Field, Message, ObjectType
@@ -10,8 +11,9 @@ from avish.schema.types import ref_name
 
 WRAP = 80
 HIDDEN = ("url", "_last_modified")
-SCALARS = ({"addr", "type"}, {"ip_addr", "mask"})
-"""The keys of an address and of a prefix: messages in REST, one value in a table."""
+STAMP = {"secs", "usecs"}
+SCALARS = ({"addr", "type"}, {"ip_addr", "mask"}, STAMP)
+"""The keys of an address, a prefix and a time: messages in REST, one value in a table."""
 Pair = tuple[str, str]
 
 
@@ -129,6 +131,8 @@ def _reach(value: Any, path: Sequence[str]) -> Iterator[str]:
 def cell(value: Any) -> str:
     """One value as text; references by name, addresses without their envelope."""
     if isinstance(value, Mapping):
+        if set(value) == STAMP:
+            return f"{strftime('%a %b %d %H:%M:%S %Y', gmtime(value['secs']))} ms({value['usecs'] // 1000}) UTC"
         if "addr" in value:
             return str(value["addr"])
         if "ip_addr" in value:

@@ -1,5 +1,8 @@
 """The founding configuration in, the state of both engines out."""
 
+from dataclasses import replace
+
+from dataplane.health_model import Probe, Watch
 from dataplane.model import Address, AddressMatch, Listener, NatRule, PortMatch, Route, Service, SeState
 
 SERVICE = Service(
@@ -21,6 +24,14 @@ ROUTES = {"10.10.20.0/24": Route("10.10.20.0/24", "10.10.10.254")}
 
 
 def test_both_engines(ftp):
+    pool, monitor = (
+        ftp.config.named(*names)["uuid"] for names in (("pool", "ftp-pool"), ("healthmonitor", "System-TCP"))
+    )
+    service = replace(SERVICE, pools=(pool,))
+    health = {
+        "probes": {monitor: Probe("System-TCP", "tcp")},
+        "pools": {pool: Watch(SERVICE.slots, (monitor,), passive=True)},
+    }
     assert ftp.states() == {
         "se1": SeState(
             addresses={
@@ -29,11 +40,12 @@ def test_both_engines(ftp):
                 "10.10.10.1": Address("10.10.10.1", "eth1", "floating"),
             },
             routes=ROUTES,
-            services={1: SERVICE},
+            services={1: service},
             nat={1: RULE},
             switches={"routing": True},
+            **health,
         ),
-        "se2": SeState(routes=ROUTES, services={1: SERVICE}, nat={1: RULE}, switches={"routing": False}),
+        "se2": SeState(routes=ROUTES, services={1: service}, nat={1: RULE}, switches={"routing": False}, **health),
     }
 
 

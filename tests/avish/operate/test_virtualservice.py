@@ -12,12 +12,21 @@ def state(rig):
 
 
 def test_up_only_when_the_kernel_holds_port_and_address(ftp_rig):
-    assert state(ftp_rig) == {"state": "OPER_UP"}
+    assert state(ftp_rig)["state"] == "OPER_UP"
     held = ftp_rig.drivers["se1"].kernel
     ftp_rig.drivers["se1"].kernel = SeState(services=held.services)
     assert state(ftp_rig) == {"state": "OPER_DOWN", "reason": ["address 10.10.10.50 is not on se1"]}
     ftp_rig.drivers["se1"].kernel = SeState(addresses=held.addresses)
     assert state(ftp_rig) == {"state": "OPER_DOWN", "reason": ["port 21 of 10.10.10.50 is not in the kernel of se1"]}
+
+
+def test_up_only_with_a_server_that_passes_its_tests(ftp_rig):
+    down = ftp_rig.drivers["se1"].down_servers
+    down.add(("10.10.40.101", 21))
+    assert state(ftp_rig)["state"] == "OPER_UP"
+    down.add(("10.10.40.102", 21))
+    said = "0 of 2 servers up, 10.10.40.101:21 connection refused, 10.10.40.102:21 connection refused"
+    assert state(ftp_rig) == {"state": "OPER_DOWN", "reason": [f"pool ftp-pool: {said}"]}
 
 
 def test_disabled(ftp_rig):

@@ -1,0 +1,125 @@
+"""The thread that tests servers, against real ones on the loopback device."""
+
+import socket
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from dataplane.errors import RefusedError
+from dataplane.health import Monitor
+from dataplane.health_model import Probe, Watch
+from dataplane.model import SeState
+
+HOST = "127.0.0.1"
+WAIT = 5.0
+
+
+class Usable:
+    """Stands for the driver: what it was told last."""
+
+    def __init__(self):
+        self.up = {}
+        self.told = threading.Condition()
+        self.refuse = False
+
+    def use(self, up, changed):
+        if self.refuse:
+            self.refuse = False
+            raise RefusedError("not now")
+        with self.told:
+            self.up = up
+            self.told.notify_all()
+
+    def wait(self, pool, *servers):
+        with self.told:
+            assert self.told.wait_for(lambda: self.up.get(pool) == frozenset(servers), WAIT), self.up
+
+
+@contextmanager
+def listening(port=0):
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((HOST, port))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def state(*ports, interval=0.05, **settings):
+    probe = Probe("fast", "tcp", interval=interval, timeout=0.5, **settings)
+    watch = Watch(tuple((HOST, port) for port in ports), ("m",))
+    return SeState(probes={"m": probe}, pools={"p": watch})
+
+
+@pytest.fixture
+def usable():
+    return Usable()
+
+
+@pytest.fixture
+def monitor(usable, tmp_path):
+    made = Monitor(usable.use, tmp_path / "memory")
+    yield made
+    made.close()
+
+
+def test_servers_come_and_go(usable, monitor):
+    with listening() as stays:
+        with listening() as goes:
+            monitor.follow(state(stays, goes))
+            usable.wait("p", (HOST, stays), (HOST, goes))
+        usable.wait("p", (HOST, stays))
+        row = next(row for row in monitor.health("p") if row["port"] == goes)
+        assert (row["up"], row["reason"], row["code"]) == (False, "fast: connection refused", "CONNECTION_REFUSED")
+        pool = monitor.pool_health()[0]
+        assert (pool["servers"], pool["up"], [one["port"] for one in pool["down"]]) == (2, 1, [goes])
+        with listening(goes):
+            usable.wait("p", (HOST, stays), (HOST, goes))
+
+
+def test_a_refusal_is_tried_again(usable, monitor):
+    usable.refuse = True
+    with listening() as port:
+        monitor.follow(state(port))
+        usable.wait("p", (HOST, port))
+
+
+def test_to_settle_is_to_have_every_first_verdict(usable, monitor):
+    with listening() as port:
+        monitor.follow(state(port, interval=60.0))
+        monitor.settle(WAIT)
+        assert monitor.health("p")[0]["up"]
+
+
+def test_what_is_no_longer_asked_for_is_no_longer_tested(usable, monitor):
+    with listening() as port:
+        monitor.follow(state(port))
+        usable.wait("p", (HOST, port))
+        monitor.follow(SeState())
+        assert monitor.health("p") == []
+        assert monitor.pool_health() == []
+
+
+def test_verdicts_outlive_the_agent(usable, monitor, tmp_path):
+    with listening() as port:
+        monitor.follow(state(port))
+        usable.wait("p", (HOST, port))
+        for _ in range(100):
+            if (tmp_path / "memory").exists():
+                break
+            monitor.settle(0.05)
+            threading.Event().wait(0.05)
+        again = Usable()
+        second = Monitor(again.use, tmp_path / "memory")
+        second.follow(state(port, interval=60.0))
+        assert second.health("p")[0]["up"]
+        second.close()
+
+
+def test_a_pool_that_the_standby_does_not_test_counts_as_up(usable, monitor):
+    watch = Watch(((HOST, 9),), ("m",), on_standby=False)
+    monitor.active(here=False)
+    monitor.follow(SeState(probes={"m": Probe("m", "tcp", interval=0.05)}, pools={"p": watch}))
+    usable.wait("p", (HOST, 9))
+    monitor.active(here=True)
+    usable.wait("p")
