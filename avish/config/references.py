@@ -21,7 +21,8 @@ def resolve(config: Config, ref: Ref, value: object, tenant: str = ADMIN) -> str
 
     ``tenant``: uuid of the one the referring object is in; names are looked up there first.
 
-    Taken are absolute and relative URLs with or without ``#name``, ``/api/pool?name=x``, a bare uuid, a bare name.
+    Taken are absolute and relative URLs with or without ``#name``, ``/api/pool?name=x``, a bare uuid, a bare name. Of a
+    URL with a uuid that is not known here the ``#name`` counts: what one controller shows can be given to another.
     Raises ValueError when there is no such object.
     """
     if not isinstance(value, str) or not value:
@@ -41,7 +42,10 @@ def _uuid(config: Config, kind: str, value: str, tenant: str) -> str | None:
         if names:
             return _named(config, kind, names[0], tenant)
         path = [part for part in parts.path.split("/") if part]
-        return _known(config, kind, unquote(path[-1]), tenant) if kind in path[:-1] else None
+        if kind not in path[:-1]:
+            return None
+        known = _known(config, kind, unquote(path[-1]), tenant)
+        return known or _named(config, kind, unquote(parts.fragment), tenant)  # a uuid of another controller
     return _known(config, kind, value, tenant) or _named(config, kind, value, tenant)
 
 

@@ -7,11 +7,9 @@ import contextlib
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from language import TREE
-from shelltools import Shell
-from typed import Modes, lines, modes, names, typed
+from typed import NOISE, Modes, lines, modes, names, typed
 
-from avish.errors import AvishError, ParseError
-from avish.lang.check import Checker
+from avish.errors import ParseError
 from avish.lang.complete import complete
 from avish.lang.lex import lex, quote
 from avish.lang.walk import parse
@@ -22,14 +20,6 @@ QUICK = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 MANY = settings(QUICK, max_examples=200)
-VOCABULARY = ["configure", "show", "debug", "delete", "do", "save", "exit", "cancel", "where", "no", "index", "pool", "servers",
-              "natpolicy", "rules", "match", "action", "nat_info", "flags", "flag", "ip", "port", "enabled", "10.1.1.1",
-              "10.0.0.0/8", "80", "-1", "|", "grep", "x", "--json", '"', "'", "#", "\\", "True", "vip"]  # fmt: skip
-NOISE = st.one_of(
-    st.text(max_size=40),
-    st.lists(st.sampled_from(VOCABULARY), max_size=9).map(" ".join),
-    st.lists(st.one_of(st.sampled_from(VOCABULARY), st.text(max_size=4)), max_size=6).map(" ".join),
-)
 
 
 @QUICK
@@ -103,43 +93,6 @@ def test_the_fast_way_and_the_careful_way_agree(frames, line):
         return walk.ops, walk.frames, walk.pipes, walk.form
 
     assert outcome(line) == outcome("\t" + line)
-
-
-@QUICK
-@given(st.lists(NOISE, max_size=12))
-def test_any_text_through_a_session_raises_told_errors_only(script):
-    shell, checker = Shell(quiet=True), Checker(TREE)
-    for line in ["configure natpolicy n", *script]:
-        with contextlib.suppress(AvishError):
-            shell.effects(line)
-        assert checker.check(line)["ok"] in (True, False)
-        assert shell.session.prompt.endswith("> ")
-
-
-@QUICK
-@given(st.data())
-def test_offered_lines_through_a_session_raise_told_errors_only(data):
-    """Edits of every kind, in any order: the candidate never breaks."""
-    shell = Shell(quiet=True)
-    for _ in range(6):
-        line = data.draw(lines(Modes(shell.session.modes)))
-        with contextlib.suppress(AvishError):
-            shell.effects(line)
-    shell.type("where")
-
-
-@QUICK
-@given(st.data())
-def test_the_checker_follows_the_modes_of_the_session(data):
-    """Where both understand a line, both are in the same mode afterwards, whatever an object holds."""
-    shell, checker = Shell(quiet=True), Checker(TREE)
-    for _ in range(5):
-        line = data.draw(lines(Modes(shell.session.modes)))
-        try:
-            shell.effects(line)
-        except AvishError:
-            return  # a refusal that only the object can know: a missing field, an element that is not there
-        assert checker.check(line) == {"ok": True, "mode": shell.session.mode}
 
 
 SIMPLE = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text())

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import copy
 
+from controller import Direct
+
 from avish.errors import AvishError
 from avish.lang.tree import Tree
 from avish.schema.load import schema
-from avish.shell.effects import Ask, Call, Confirm, Document, Exit, Frame, Pause, Print, Reply, Stream, Warn
+from avish.shell.effects import (
+    Ask,
+    Call,
+    Confirm,
+    Document,
+    Exit,
+    FileEffect,
+    Frame,
+    Pause,
+    Print,
+    ReadFile,
+    Reply,
+    Spawn,
+    Stream,
+    Warn,
+)
 from avish.shell.explain import explain
 from avish.shell.session import Session
 
@@ -74,11 +91,27 @@ class World:
         return [call for call in self.calls if call.method != "GET"]
 
 
-class Shell:
-    """A session and its world; ``type`` gives the text that a user would see."""
+class LabWorld:
+    """The same with a whole controller behind it."""
 
-    def __init__(self, objects=None, answers=None, said=(), **options):
-        self.world = World(objects, answers)
+    def __init__(self, lab):
+        self._client = Direct(lab)
+        self._store = lab.controller.store
+
+    def answer(self, call):
+        answer = self._client.call(call.method, call.path, call.query, call.body, comment=call.comment)
+        return Reply(answer.status, answer.body, answer.warnings)
+
+    @property
+    def revision(self):
+        return self._store.load().revision
+
+
+class Shell:
+    """A session and its world; ``type`` gives the text that a user would see. No file is touched."""
+
+    def __init__(self, objects=None, answers=None, said=(), world=None, **options):
+        self.world = world or World(objects, answers)
         self.said = list(said)
         """What the user answers to questions, in order; yes when there is nothing left."""
         self.session = Session(TREE, "ctlr1", **options)
@@ -104,6 +137,10 @@ class Shell:
             return self.world.answer(effect)
         if isinstance(effect, (Ask, Confirm)):
             return Reply(200, self.said.pop(0) if self.said else True)
+        if isinstance(effect, FileEffect):
+            return Reply(200, "{}" if isinstance(effect, ReadFile) else "/a/file")
+        if isinstance(effect, Spawn):
+            return Reply(200, 0)
         return Reply(200, False) if isinstance(effect, Pause) else None
 
     def type(self, *lines):

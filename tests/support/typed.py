@@ -37,6 +37,8 @@ def typed(kind):
 def _numbers(kind):
     if kind.allowed:
         return st.sampled_from([str(number) for number in (*kind.allowed, *kind.extra)])
+    if kind.real:
+        return st.floats(kind.low, kind.high, allow_nan=False, allow_infinity=False).map(str)
     low = int(kind.low) if kind.low is not None else -(2**40)
     high = int(kind.high) if kind.high is not None else 2**40
     whole = st.integers(low, high).map(str)
@@ -105,3 +107,13 @@ def modes(draw):
             break
         found.append(draw(st.sampled_from(inner)))
     return found
+
+
+VOCABULARY = ["configure", "show", "debug", "delete", "do", "save", "exit", "cancel", "where", "no", "index", "pool", "servers",
+              "natpolicy", "rules", "match", "action", "nat_info", "flags", "flag", "ip", "port", "enabled", "10.1.1.1",
+              "10.0.0.0/8", "80", "-1", "|", "grep", "x", "--json", '"', "'", "#", "\\", "True", "vip"]  # fmt: skip
+NOISE = st.one_of(
+    st.text(max_size=40),
+    st.lists(st.sampled_from(VOCABULARY), max_size=9).map(" ".join),
+    st.lists(st.one_of(st.sampled_from(VOCABULARY), st.text(max_size=4)), max_size=6).map(" ".join),
+)

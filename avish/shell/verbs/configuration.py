@@ -66,10 +66,12 @@ def _founded(session: Session) -> Any:
 
 
 def _wanted(body: Body, tenant: str, founded: int) -> bool:
-    """Not what a fresh controller has by itself."""
+    """Not what a fresh controller has by itself, and not what is no object of the store."""
+    if "_last_modified" not in body:
+        return False
     if tenant and ref_name(str(body.get("tenant_ref", "admin"))) != tenant:
         return False
-    return int(body.get("_last_modified", "0")) // 1000 != founded
+    return int(body["_last_modified"]) // 1000 != founded
 
 
 def _text(session: Session, kind: ObjectType, body: Body) -> str:

@@ -53,7 +53,7 @@ def timezone(session: Session, order: Order) -> Run:
     zone = order.args["zone"]
     try:
         ZoneInfo(zone)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         raise ValidationError(
             f"there is no time zone {zone!r}; names are as UTC, Europe/Berlin, America/New_York"
         ) from None
