@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avish.errors import ParseError
 from avish.lang.lex import Token, lex, quote
@@ -14,17 +15,24 @@ from avish.schema import types
 from avish.schema.model import Message, ObjectType
 
 Names = Callable[[str], Sequence[str]]
-"""The names of the objects of a type, from whoever knows them."""
+"""The names of the objects of a type, sorted, from whoever knows them."""
+MANY = 300
+"""Names that are suggested one by one; of more, the first and the last, which tells what all begin with."""
 
 
-@dataclass(frozen=True, slots=True)
-class Suggestion:
+class Suggestion(NamedTuple):
     """``text`` may stand from ``start`` to the cursor; ``literal`` False: it only describes a value."""
 
     text: str
     help: str
     start: int
     literal: bool = True
+
+
+class Suggestions(list[Suggestion]):
+    """``more``: how many names stand between the last but one and the last."""
+
+    more: int = 0
 
 
 def complete(tree: Tree, frames: Sequence[Message], before: str, names: Names) -> list[Suggestion]:
@@ -86,25 +94,34 @@ def _behind_pipe(first: bool, typed: str, start: int) -> list[Suggestion]:  # no
 
 
 def _at(node: Node, typed: str, start: int, *, quoted: bool, names: Names) -> list[Suggestion]:
-    found = []
+    found = Suggestions()
     if not quoted:
-        found = [Suggestion(word, step.help, start) for word, step in offered(node).items() if word.startswith(typed)]
+        found += [Suggestion(word, step.help, start) for word, step in offered(node).items() if word.startswith(typed)]
     if node.value is not None:
-        found += _values(node.value, typed, start, names)
+        _values(found, node.value, typed, start, names)
     return found
 
 
-def _values(value: Value, typed: str, start: int, names: Names) -> list[Suggestion]:
-    words: Sequence[str] = value.type.words() or (names(value.names) if value.names else ())
+def _values(found: Suggestions, value: Value, typed: str, start: int, names: Names) -> None:
+    choice = value.type.words()
+    begun: Sequence[str] = [word for word in choice if word.startswith(typed.lower())] if choice else []
+    if not choice and value.names:
+        begun, found.more = _begun_names(names(value.names), typed)
+    if not typed or not (begun or choice):
+        found.append(Suggestion(value.type.label, describe(value), start, literal=False))
     default = value.default.lower()
-    found = [
-        Suggestion(quote(word), "default" if word.lower() == default else "", start)
-        for word in words
-        if word.startswith(typed.lower() if value.type.words() else typed)
-    ]
-    if typed and (found or value.type.words()):
-        return found
-    return [Suggestion(value.type.label, describe(value), start, literal=False), *found]
+    found += [Suggestion(quote(word), "default" if word.lower() == default else "", start) for word in begun]
+
+
+def _begun_names(names: Sequence[str], typed: str) -> tuple[Sequence[str], int]:
+    """Those that begin like this, and how many of them are not given because they are too many."""
+    if len(names) <= MANY:
+        return [name for name in names if name.startswith(typed)], 0
+    first = bisect_left(names, typed)
+    last = bisect_left(names, True, first, key=lambda name: not name.startswith(typed))
+    if last - first <= MANY:
+        return names[first:last], 0
+    return [*names[first : first + MANY - 1], names[last - 1]], last - first - MANY
 
 
 def describe(value: Value) -> str:

@@ -112,8 +112,11 @@ def _no_control(line: str) -> None:
             raise ParseError(text, line=line, start=at, end=at + 1)
 
 
+NEEDS_QUOTES = re.compile(r"[\s\"'|\\#]")
+
+
 def quote(text: str) -> str:
     """``text`` as a line must have it to mean exactly that."""
-    if text and not re.search(r"[\s\"'|\\#]", text):
+    if text and not NEEDS_QUOTES.search(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

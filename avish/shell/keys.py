@@ -16,7 +16,7 @@ from avish.errors import ParseError
 from avish.lang.complete import Suggestion
 from avish.lang.lex import lex
 
-LISTED = 300
+LISTED = 100
 """Suggestions that are listed at once."""
 NOTHING = "nothing is possible here: the line is already wrong or complete"
 Offers = Callable[[str], Sequence[Suggestion]]
@@ -95,6 +95,7 @@ def listing(found: Sequence[Suggestion]) -> str:
     shown = found[:LISTED]
     width = min(40, max((len(one.text) for one in shown), default=0))
     lines = [f"  {one.text.ljust(width)}  {one.help}".rstrip() for one in shown]
-    if len(found) > len(shown):
-        lines.append(f"  ... and {len(found) - len(shown)} more: type the first letters")
+    more = len(found) - len(shown) + getattr(found, "more", 0)
+    if more:
+        lines.append(f"  ... and {more} more: type the first letters")
     return "\n".join(lines)
