@@ -113,10 +113,10 @@ class LocalDriver:
             return []
         wanted = {words: _wanted_table(state, words) for words in BOTH}
         try:
-            self._loader.load(_mending(wanted, found))
+            nftrun.load(_mending(wanted, found))
         except (nft.UnbridgeableError, RefusedError):
             _LOG.warning("the nftables tables cannot be mended and are replaced; their counters start again")
-            self._loader.load("".join(map(nft.replacement, wanted.values())))
+            nftrun.load("".join(map(nft.replacement, wanted.values())))
         return changes
 
     def check(self, plan: Plan) -> None:
@@ -201,7 +201,9 @@ class LocalDriver:
             self._held = None
             _LOG.exception("a refused change could not be taken back; the engine is out of sync")
 
-    def _run(self, program: Callable[[str], None], commands: str, state: SeState, target: SeState) -> None:
+    def _run(
+        self, program: Callable[[nft.Change], None], commands: nft.Change, state: SeState, target: SeState
+    ) -> None:
         """Run nft; a refusal is explained. Raises RefusedError, or UnreachableError when others changed the table."""
         try:
             program(commands)
@@ -337,12 +339,12 @@ def _link_steps(plan: Plan, op: str) -> list[Step]:
     return [step for step in plan if step.op == op and step.table in _LINK_TABLES]
 
 
-def _commands(old: SeState, new: SeState, plan: Plan) -> str:
-    """The nft commands of a plan; "" if it has none. Raises RefusedError."""
+def _commands(old: SeState, new: SeState, plan: Plan) -> nft.Change:
+    """What a plan changes in nftables. Raises RefusedError."""
     if not any(step.table in ruleset.KERNEL_TABLES for step in plan):
-        return ""
+        return nft.Change(())
     try:
-        return "\n".join(nft.transition(*ruleset.touched(old, new, plan, words)) for words in BOTH).strip("\n")
+        return nft.Change(tuple(ruleset.touched(old, new, plan, words) for words in BOTH))
     except ValueError as error:
         raise RefusedError(str(error)) from error
 

@@ -26,7 +26,7 @@ RECEIVE_SIZE = 1 << 18
 SOL_NETLINK = 270
 NETLINK_NO_ENOBUFS = 5
 
-_SO_RCVBUFFORCE = 33
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _ADD_MEMBERSHIP, _DROP_MEMBERSHIP = 1, 2
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -115,6 +115,18 @@ class Netlink:
         header = _HEADER.pack(_HEADER.size + len(body), kind, flags | REQUEST, self._sequence, 0)
         self._socket.send(header + body)
         return self._sequence
+
+    def transact(self, batch: bytes) -> None:
+        """Send a finished batch of messages of which one asks for an answer; wait for it, or for the first refusal.
+
+        Raises NetlinkError, and NetlinkTimeoutError when the kernel stays silent.
+        """
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, max(1 << 20, 2 * len(batch)))
+        self._socket.send(batch)
+        for message in self.receive():
+            if message.type == MESSAGE_ERROR:
+                raise_error(message)
+                return
 
     def receive(self) -> list[Message]:
         """The messages of the next datagram. Raises NetlinkTimeoutError, BlockingIOError (timeout 0), ENOBUFS."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 TABLE = "avish"
@@ -64,6 +65,21 @@ class Table:
     def path(self) -> str:
         """How nft calls the table."""
         return f"{self.family} {TABLE}"
+
+
+@dataclass(frozen=True)
+class Change:
+    """From one table (or part of one) to another, for each IP version; to be made as one transaction."""
+
+    pairs: tuple[tuple[Table, Table], ...]
+
+    def __bool__(self) -> bool:
+        return any(old != new for old, new in self.pairs)
+
+    @cached_property
+    def text(self) -> str:
+        """The commands. Raises UnbridgeableError."""
+        return "\n".join(part for part in (transition(old, new) for old, new in self.pairs) if part)
 
 
 class UnbridgeableError(ValueError):

@@ -11,9 +11,10 @@ import subprocess
 import threading
 import time
 
+from dataplane import nftraw
 from dataplane.errors import RefusedError
 from dataplane.netlink import Netlink, netfilter_type
-from dataplane.nft import TABLE, Family
+from dataplane.nft import TABLE, Change, Family
 
 _LOG = logging.getLogger(__name__)
 _TIMEOUT = 120.0
@@ -25,9 +26,24 @@ _COMMIT_GROUP = 7  # NFNLGRP_NFTABLES
 _COMMIT = netfilter_type(10, 15)  # NFT_MSG_NEWGEN
 
 
-def check(commands: str) -> None:
+def check(change: Change) -> None:
     """The kernel's dry run: raises RefusedError, changes nothing."""
-    _run(["-c", "-f", "-"], commands)
+    batch = nftraw.encode(change, commit=False) if len(change.text) <= _SMALL else None
+    if batch is None:
+        _run(["-c", "-f", "-"], change.text)
+    else:
+        _send(batch)
+
+
+def _send(batch: bytes) -> None:
+    """Put a batch to the kernel. Raises RefusedError."""
+    if not batch:
+        return
+    try:
+        with Netlink() as kernel:
+            kernel.transact(batch)
+    except OSError as error:
+        raise RefusedError(f"nftables refused the change: {error.strerror or error}") from error
 
 
 def listing(family: Family) -> str | None:
@@ -66,12 +82,18 @@ class Loader:
     def __init__(self) -> None:
         self._commits = Netlink(timeout=0, drop_silently=True)  # kept open: to close it takes as long as nft's end
 
-    def load(self, commands: str) -> None:
-        """As the function ``load``, but returns as soon as the kernel announces the commit.
+    def load(self, change: Change) -> None:
+        """One transaction, made by ourselves if it is small and known, else by nft. Raises RefusedError.
 
-        To end takes nft 10 to 20 ms more, in which the kernel frees what was replaced. Without an announcement (an
-        error, a queue that overran) the end is waited for. A large change would have its every part announced.
+        Returns as soon as the kernel announces the commit: to end takes nft 10 to 20 ms more, in which the kernel frees
+        what was replaced. Without an announcement (an error, a queue that overran) the end is waited for. A large
+        change would have its every part announced.
         """
+        commands = change.text
+        batch = nftraw.encode(change, commit=True) if len(commands) <= _SMALL else None
+        if batch is not None:
+            _send(batch)
+            return
         if len(commands) > _SMALL:
             load(commands)
             return

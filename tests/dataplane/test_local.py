@@ -67,6 +67,7 @@ def kernel(monkeypatch):
     monkeypatch.setattr(local, "refusals", lambda plan, target, around: [])
     monkeypatch.setattr(local, "surroundings", lambda: Surroundings([], frozenset(), frozenset()))
     monkeypatch.setattr(local, "Loader", lambda: made)
+    monkeypatch.setattr(nftrun, "load", made.load)
     monkeypatch.setattr(local, "_compare", lambda state, words: (None, []))
     return made
 

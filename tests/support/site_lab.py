@@ -54,9 +54,9 @@ def running(topology: Path, folder: Path, prefix: str) -> Iterator[Site]:
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
     site = Site(folder / "home", prefix)
-    up = site.avishd("up", topology)
-    assert up.returncode == 0, up.stderr
     try:
+        up = site.avishd("up", topology)
+        assert up.returncode == 0, up.stderr
         yield site
     finally:
         down = site.avishd("down")
