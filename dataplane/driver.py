@@ -75,7 +75,8 @@ class Driver(Protocol):
     def facts(self, kind: str) -> Any:
         """What else the kernel says at this moment; ``dataplane.facts.READERS`` lists the kinds and their shapes.
 
-        Besides: "finished", "finished_last" (``dataplane.finished.Ledger.sums`` and ``last``).
+        Besides: "finished", "finished_last" (``dataplane.finished.Ledger.sums`` and ``last``), "ftp"
+        (``dataplane.ftpwatch.Book.rows``).
         """
 
     def probe(self, kind: str, address: str, port: int = 0) -> Iterator[str]:

@@ -283,6 +283,7 @@ def _in_words(step: Step) -> str:
 _NOTHING: Mapping[str, Any] = {
     "finished": {"since": 0.0, "lost": 0, "totals": []},
     "finished_last": [],
+    "ftp": [],
     "sockets": [],
     "socket_details": [],
     "routes6": [],

@@ -14,6 +14,7 @@ from dataplane import (
     counters,
     facts,
     finished,
+    ftpwatch,
     links,
     nft,
     nftrun,
@@ -61,7 +62,7 @@ class LocalDriver:
         self._loader = Loader()
         sysctl.prepare()
         facts.count_arp()
-        self._ledger = finished.Ledger()
+        self._ledger, self._ftp = finished.Ledger(), ftpwatch.FtpWatch()
         capture.clean_stale()
 
     @property
@@ -103,6 +104,7 @@ class LocalDriver:
             sysctl.restore(before)  # forwarding first: without the table nothing would be dropped
             nftrun.remove()
             facts.forget_arp()
+            ftpwatch.forget()
 
     def _sync_table(self, state: SeState) -> list[str]:
         """Bring the tables to ``state``, keeping counters where that is possible. Raises RefusedError."""
@@ -235,14 +237,20 @@ class LocalDriver:
             yield from conntrack.flows(mark, mask, match)
 
     def watch(self) -> None:
-        """Begin to count what ends; of an agent, which lives as long as the driver. Raises OSError."""
+        """Begin to count what ends, and to read FTP along; of an agent, which lives as long as the driver.
+
+        Raises OSError, RefusedError.
+        """
         self._ledger.start()
+        self._ftp.start()
 
     def facts(self, kind: str) -> Any:
         if kind == "finished":
             return self._ledger.sums()
         if kind == "finished_last":
             return self._ledger.last()
+        if kind == "ftp":
+            return self._ftp.book.rows()
         with _reading(kind):
             return facts.read(kind)
 

@@ -196,6 +196,7 @@ def _resources(
     configuration = Configuration(schema, changes, parties.engines)
     confirm = Confirm(committer, confirmations, rollbacks, notices)
     return {
+        **_systemwide(schema, committer, reads),
         ("cluster", "version"): _report(status.version),
         ("cluster", "runtime"): _report(status.cluster),
         ("cluster",): _report(status.nodes),
@@ -221,6 +222,19 @@ def _audited(audit: Audit, request: Request) -> Response:
     chosen = {name: value for name, value in request.query.items() if name in ("user", "event", "request", "source")}
     found = audit.entries(chosen)
     return Response(200, {"count": len(found), "results": found})
+
+
+def _systemwide(schema: Schema, committer: Committer, reads: Reads) -> dict[Parts, Mapping[str, Handler]]:
+    """The shows of the grammar that are about no object."""
+
+    def resource(run: str) -> Handler:
+        return lambda r: Response(200, reads.answer(reads.moment(committer.head, r.host, r.query), run, {}))
+
+    return {
+        tuple(command.api.split("/")): {"GET": resource(command.run)}
+        for command in schema.commands
+        if command.run and not any(word.startswith("<") for word in command.path)
+    }
 
 
 def _report(make: Callable[[], Any]) -> Mapping[str, Handler]:

@@ -81,6 +81,8 @@ def _size(query: Mapping[str, str]) -> int:
 
 
 ROWS, MOST_ROWS = 500, 10_000
+BESIDE = {("serviceengine", "probe"): "se.probe"}
+"""Functions that verbs of the shell ask for, by object type and path."""
 CLEAR = "/clear"
 """How the path of a command ends whose counters shall start again."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -118,8 +120,9 @@ class Reads:
             for command in schema.commands
             for argument in command.path
             if command.run and argument.startswith("<")
-        }
+        } | BESIDE
         self._acting = {command.api for command in schema.commands if command.run and command.method != "GET"}
+        self._acting.add("probe")
 
     def kind(self, name: str) -> ObjectType:
         """The object type of a path; ValidationError (404) with the nearest name."""
@@ -189,14 +192,18 @@ class Reads:
             raise ValidationError(f"a {kind.name} has no {api!r}{hint}", status=404)
         if (api in self._acting) != (method != "GET"):
             raise ValidationError(f"Method {method!r} not allowed at {api} of a {kind.name}", status=405)
+        return self.answer(moment, run, body, clear=api.endswith(CLEAR))
+
+    def answer(self, moment: Moment, run: str, body: Body, *, clear: bool = False) -> Any:
+        """What a function of the registry says: whole or a page of it, counted from the base; None when cleared."""
         query = moment.view.query
         if token := query.get("cursor", ""):
             return self._cursors.following(token, _size(query))
-        key = (str(body["uuid"]), run)
+        key = (str(body.get("uuid", "")), run)
         answer = RUN[run](moment.view, body)
         if isinstance(answer, Listing):
             return self._cursors.first(answer, _size(query)) if "page_size" in query else answer.whole()
-        if api.endswith(CLEAR):
+        if clear:
             self._bases.keep(key, answer)
             return None
         return self._bases.applied(key, answer)

@@ -9,6 +9,7 @@ from avish.config.config import Body
 from avish.errors import SchemaError
 from avish.operate import (
     flows,
+    ftp,
     interfaces,
     pool,
     pool_stats,
@@ -65,6 +66,8 @@ RUN: Mapping[str, Read] = {
     "pool.hmon": pool_stats.hmon,
     "pool.algo": pool_stats.algo,
     "pool.vs": pool_stats.services,
+    "se.probe": stats.probe,
+    "ftp.sessions": ftp.sessions,
     "seg.summary": pool_stats.group_summary,
     "vs.summary": virtualservice.summary,
     "pool.summary": pool.summary,

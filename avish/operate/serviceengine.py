@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from time import gmtime, strftime
 from typing import Any
 
 from avish.config.config import Body
 from avish.config.ids import rule_key
 from avish.errors import UnavailableError
 from avish.operate.counts import Count
-from avish.operate.view import View, envelope
+from avish.operate.view import View, envelope, time_text
 from dataplane.model import Row, nat_counters
 
 
@@ -152,8 +151,3 @@ def _networkservices(view: View, body: Body) -> list[Body]:
 
 def _nat_policy(view: View, service: Body) -> Body | None:
     return view.config.target((service.get("routing_service") or {}).get("nat_policy_ref"))
-
-
-def time_text(seconds: float) -> str:
-    """``2026-02-03 04:05:06 UTC``."""
-    return strftime("%Y-%m-%d %H:%M:%S UTC", gmtime(seconds))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 from avish.config.config import Body
-from avish.errors import UnavailableError
+from avish.errors import UnavailableError, ValidationError
 from avish.operate.counts import Count, counted
+from avish.operate.filters import number
 from avish.operate.view import View, envelope
 
 IP = {
@@ -119,6 +121,17 @@ def meminfo(view: View, body: Body) -> dict[str, Any]:
 def capabilities(view: View, body: Body) -> dict[str, Any]:
     """What the kernel and the programs of the engine's machine can do."""
     return {"se_ref": envelope(body)["se_ref"], "capabilities": dict(view.engine(body).driver.facts("capabilities"))}
+
+
+def probe(view: View, body: Body) -> dict[str, Any]:
+    """Reach for an address from the engine: query kind, address, port."""
+    query = view.query
+    try:
+        address = str(ip_address(query.get("address", "")))
+    except ValueError as error:
+        raise ValidationError(f"address: {error}") from None
+    lines = view.engine(body).driver.probe(query.get("kind", ""), address, number(query, "port"))
+    return {"se_ref": envelope(body)["se_ref"], "line": list(lines)}
 
 
 def bgp(view: View, body: Body) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from time import gmtime, strftime
 from typing import Any
 
 from avish.config.config import Body, Config
@@ -134,3 +135,8 @@ class View:
 def envelope(body: Body) -> dict[str, Any]:
     """How a table of a service engine begins; the kernel has one table for all cores."""
     return {"se_ref": f"{body['name']}:{body['uuid']}", "proc_id": "C0_L4"}
+
+
+def time_text(seconds: float) -> str:
+    """``2026-02-03 04:05:06 UTC``."""
+    return strftime("%Y-%m-%d %H:%M:%S UTC", gmtime(seconds))

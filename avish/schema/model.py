@@ -137,6 +137,8 @@ class Command:
     """Words that may follow the path, in any order, each once; one of type bool stands alone."""
     filters: dict[str, Field] = field(default_factory=dict)
     """The same behind the word ``filter``: they go to the controller as the query."""
+    columns: tuple[Column, ...] = ()
+    """A list of rows is shown as a table with these; none: Field and Value."""
 
 
 @dataclass(slots=True)

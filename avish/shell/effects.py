@@ -50,6 +50,8 @@ class Rows(NamedTuple):
     number: int
     first: bool
     last: bool
+    columns: tuple[Any, ...] = ()
+    """Of a table with a line for each row."""
 
 
 class Warn(NamedTuple):

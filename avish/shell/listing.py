@@ -20,7 +20,9 @@ def parts(body: Mapping[str, Any]) -> tuple[dict[str, Any], str, list[Any]]:
 
 
 def table(page: Rows) -> str:
-    """A page as a Field/Value table."""
+    """A page as a Field/Value table, or with columns."""
+    if page.columns:
+        return render.columns_table(page.columns, page.rows)
     pairs: list[tuple[str, str]] = list(render.plain_rows(page.head)) if page.first else []
     for number, one in enumerate(page.rows, page.number):
         label = f"{page.key}[{number}]"

@@ -109,7 +109,11 @@ def printable(text: str) -> str:
 
 def list_table(object_type: ObjectType, bodies: Iterable[Mapping[str, Any]]) -> str:
     """The list of objects, with the columns of their type."""
-    columns = object_type.columns
+    return columns_table(object_type.columns, bodies)
+
+
+def columns_table(columns: Sequence[Column], bodies: Iterable[Mapping[str, Any]]) -> str:
+    """A line for each body."""
     return box([c.title for c in columns], [[_column(c, body) for c in columns] for body in bodies])
 
 

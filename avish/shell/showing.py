@@ -89,9 +89,9 @@ def run(session: Session, order: Order) -> Run:
         query["page_size"] = str(PAGE)
     reply = yield from session.ask(Call(command.method, path, query))
     if isinstance(reply.body, dict) and NEXT in reply.body:
-        yield from _rows(session, Call(command.method, path, query), reply.body, order.walk)
+        yield from _rows(session, Call(command.method, path, query), reply.body, order)
     elif reply.body is not None:
-        yield from answer(reply.body, render.plain_table(reply.body), order.walk)
+        yield from answer(reply.body, _table(order, reply.body), order.walk)
     elif command.method == "POST":
         yield Print("Done")
     yield from session.warn(reply)
@@ -102,21 +102,29 @@ def _more(order: Order, named: Any) -> dict[str, Any]:
     return {name: value for name, value in order.args.items() if named is None or name != named.name}
 
 
-def _rows(session: Session, call: Call, body: Body, walk: Walk) -> Run:
+def _table(order: Order, body: Any) -> str:
+    if not order.command.columns:
+        return render.plain_table(body)
+    rows = listing.parts(body)[2] if isinstance(body, dict) else body
+    return render.columns_table(order.command.columns, rows)
+
+
+def _rows(session: Session, call: Call, body: Body, order: Order) -> Run:
     """The pages of a long answer; what goes through a pipe or is one document by form is put together first."""
+    walk = order.walk
     if walk.form or walk.pipes:
         while NEXT in body:
             key = listing.parts(body)[1]
             reply = yield from session.ask(_following(call, body))
             rows = [*body[key], *reply.body[key]]
             body = {**reply.body, key: rows}
-        yield from answer(body, render.plain_table(body), walk)
+        yield from answer(body, _table(order, body), walk)
         return
     number, first = 1, True
     while True:
         head, key, rows = listing.parts(body)
         last = NEXT not in body
-        seen = yield Rows(head, key, rows, number, first, last)
+        seen = yield Rows(head, key, rows, number, first, last, order.command.columns)
         if last or enough(seen):
             return
         number, first = number + len(rows), False
