@@ -20,7 +20,7 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from dataplane import links, netlink, nftrun, sysctl
+from dataplane import links, netlink, nftrun, ratecount, sysctl
 from dataplane.errors import RefusedError
 from dataplane.model import Row
 
@@ -417,5 +417,6 @@ READERS: Mapping[str, Callable[[], Any]] = {
     "socket_details": socket_details,
     "arp": arp_counters,
     "capabilities": capabilities,
+    "rates": ratecount.rows,
     "texts": kernel_texts,
 }

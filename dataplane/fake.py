@@ -284,6 +284,7 @@ _NOTHING: Mapping[str, Any] = {
     "finished": {"since": 0.0, "lost": 0, "totals": []},
     "finished_last": [],
     "ftp": [],
+    "rates": [],
     "sockets": [],
     "socket_details": [],
     "routes6": [],

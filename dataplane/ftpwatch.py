@@ -212,8 +212,8 @@ def _port(line: bytes) -> tuple[str, int] | None:
 
 def _eprt(line: bytes) -> tuple[str, int] | None:
     """|1|address|port|."""
-    parts = line[5:].strip().split(line[5:6])
     try:
+        parts = line[5:].strip().split(line[5:6])
         return str(ip_address(parts[2].decode("ascii"))), int(parts[3])
     except (ValueError, IndexError):
         return None

@@ -20,6 +20,7 @@ from dataplane import (
     nftrun,
     overlay,
     probe,
+    ratecount,
     ruleset,
     ruleset_flows,
     sysctl,
@@ -105,6 +106,7 @@ class LocalDriver:
             nftrun.remove()
             facts.forget_arp()
             ftpwatch.forget()
+            ratecount.forget()
 
     def _sync_table(self, state: SeState) -> list[str]:
         """Bring the tables to ``state``, keeping counters where that is possible. Raises RefusedError."""
@@ -241,6 +243,7 @@ class LocalDriver:
 
         Raises OSError, RefusedError.
         """
+        ratecount.begin()
         self._ledger.start()
         self._ftp.start()
 

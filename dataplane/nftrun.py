@@ -71,6 +71,11 @@ def tables() -> list[str]:
     return re.findall(r"^table ip (\S+)$", _run(["list", "tables", "ip"], ""), re.MULTILINE)
 
 
+def inet_tables() -> list[str]:
+    """The names of the tables of both IP versions together. Raises RefusedError."""
+    return re.findall(r"^table inet (\S+)$", _run(["list", "tables", "inet"], ""), re.MULTILINE)
+
+
 def load(commands: str) -> None:
     """Run ``commands`` as one transaction. Raises RefusedError; then nothing of it is in place."""
     _run(["-f", "-"], commands)

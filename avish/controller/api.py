@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,7 @@ from avish.controller.gate import PUBLIC, READING, Admitted, CsrfError, Gate, se
 from avish.controller.notices import Notices
 from avish.controller.objects import Objects
 from avish.controller.reads import Reads
+from avish.controller.records import Records
 from avish.controller.rehearsals import Rehearsals
 from avish.controller.rollback import Rollbacks
 from avish.controller.sessions import Sessions
@@ -67,6 +69,7 @@ class Parties:
     accounts: Accounts
     sessions: Sessions
     audit: Audit
+    records: Records
 
 
 PERMISSIONS: dict[Parts, tuple[str, str]] = {
@@ -96,18 +99,20 @@ class Api:
         lint(parties.schema)
         require_checks(parties.schema)
         switch, rehearsals = CaptureSwitch(parties.captures), Rehearsals()
-        reads = Reads(parties.schema, parties.engines, switch, Bases(parties.store))
+        reads = Reads(parties.schema, parties.engines, switch, Bases(parties.store), parties.records.rates)
         self._gate = Gate(parties.schema, parties.accounts, parties.sessions)
         changes = Changes(parties.schema, parties.committer, switch, rehearsals, parties.accounts, self._gate)
         self._audit = parties.audit
         self._sign_in = SignIn(parties.accounts, parties.sessions, parties.audit, parties.status.version)
         self._committer = parties.committer
+        self._timings = parties.records.requests
         self._confirmations = parties.confirmations
         self._objects = Objects(reads, changes, switch, self._gate)
         self._resources = _resources(parties, reads, changes, rehearsals, self._objects, self._gate)
 
     def handle(self, request: Request) -> Response:
         """The answer; also every refusal is one. What it raises is a bug."""
+        began = time.perf_counter()
         request = replace(request, id=secrets.token_hex(8))
         admitted = Admitted(request)
         try:
@@ -123,6 +128,7 @@ class Api:
             response = _refusal(ApplyError(str(error)))
         except DataplaneError as error:
             response = _refusal(UnavailableError(f"the service engine does not answer: {error}"))
+        self._timings.add(time.perf_counter() - began)
         self._record(admitted.request, response)
         return self._finished(admitted, response)
 
@@ -197,6 +203,7 @@ def _resources(
     confirm = Confirm(committer, confirmations, rollbacks, notices)
     return {
         **_systemwide(schema, committer, reads),
+        **parties.records.resources(),
         ("cluster", "version"): _report(status.version),
         ("cluster", "runtime"): _report(status.cluster),
         ("cluster",): _report(status.nodes),

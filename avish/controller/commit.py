@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -57,6 +58,8 @@ class Outcome:
     """(type, uuid) of the object of each request, in order."""
     warnings: tuple[Issue, ...] = ()
     kernel: Mapping[str, list[str]] = field(default_factory=dict)
+    seconds: float = 0.0
+    """How long it took."""
 
 
 class Effect(Protocol):
@@ -91,6 +94,8 @@ class Committer:
         self._compiler = Compiler()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=max(len(engines), 1), thread_name_prefix="commit")
+        self.told: list[Callable[[Outcome, Who], None]] = []
+        """Called after each commit, while nobody else commits: they must not wait for anything."""
         config, ids = store.load(), store.ids()
         self._head = Head(config, ids, self._compiler.compile(config, ids))
 
@@ -113,6 +118,7 @@ class Committer:
         state is back. An engine that does not answer is brought up to date later.
         """
         with self._lock:
+            began = time.perf_counter()
             old = self._head
             self._confirmations.admit(who, terms)
             prepared = self._prepare(old, ask)
@@ -137,6 +143,9 @@ class Committer:
             self._confirmations.kept(notes)
             if effect:
                 effect.settle(outcome)
+            outcome = replace(outcome, seconds=time.perf_counter() - began)
+            for told in self.told:
+                told(outcome, who)
             return replace(outcome, warnings=(*outcome.warnings, *self._left_behind(old, target)))
 
     def rehearse(self, ask: Ask, after: Head | None = None) -> Outcome:

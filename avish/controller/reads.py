@@ -21,7 +21,7 @@ from avish.controller.engines import Engine
 from avish.errors import ValidationError
 from avish.operate.listing import Listing
 from avish.operate.registry import RUN, RUNTIME
-from avish.operate.view import Seen, View
+from avish.operate.view import RateBook, Seen, View
 from avish.schema.model import ObjectType, Schema
 from avish.schema.types import Ref
 
@@ -106,10 +106,16 @@ class Reads:
     """Answers GETs."""
 
     def __init__(
-        self, schema: Schema, engines: Mapping[str, Engine], switch: debug.CaptureSwitch, bases: Bases
+        self,
+        schema: Schema,
+        engines: Mapping[str, Engine],
+        switch: debug.CaptureSwitch,
+        bases: Bases,
+        rates: RateBook | None = None,
     ) -> None:
         self._schema = schema
         self._bases = bases
+        self._rates = rates
         self._cursors = Cursors()
         self._engines = engines
         self.engine_names = engines.keys()
@@ -138,7 +144,7 @@ class Reads:
             name: Seen(name, e.driver, e.status == "connected", e.reason, e.since, head.state(name), e.restart)
             for name, e in self._engines.items()
         }
-        return Moment(View(head.config, head.ids, seen, query), f"https://{host}", scope)
+        return Moment(View(head.config, head.ids, seen, query, self._rates), f"https://{host}", scope)
 
     def seen(self, moment: Moment, kind: ObjectType, uuid: str) -> Body:
         """The object of that uuid, if it may be seen; ValidationError (404) otherwise."""

@@ -157,7 +157,9 @@ def _nothing_came(session: Row, transfer: Row, control: Row | None) -> str:
         where = f"{session['server']} opened no connection to {transfer['ip']}:{transfer['port']} through this engine"
         return f"{where}: is the engine its gateway{said}?"
     if transfer["word"] == "PASV" and control is not None and transfer["ip"] != control["dst"]:
-        return f"the client is told the server's own address {transfer['ip']} and does not reach it; the service needs FTP"
+        return (
+            f"the client is told the server's own address {transfer['ip']} and does not reach it; the service needs FTP"
+        )
     target = control["dst"] if control is not None else transfer["ip"]
     where = f"no connection to {target}:{transfer['port']} came"
     return f"{where}: is the port open on the way, and a port of the service{said}?"

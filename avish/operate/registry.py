@@ -13,6 +13,7 @@ from avish.operate import (
     interfaces,
     pool,
     pool_stats,
+    rates,
     service_stats,
     serviceengine,
     stats,
@@ -24,6 +25,7 @@ from avish.schema.model import Schema
 Read = Callable[[View, Body], Any]
 
 RUN: Mapping[str, Read] = {
+    **rates.RUN,
     "se.summary": serviceengine.summary,
     "se.vshash": serviceengine.vshash,
     "se.natpolicystat": serviceengine.natpolicystat,

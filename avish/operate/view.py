@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import gmtime, strftime
-from typing import Any
+from typing import Any, Protocol
 
 from avish.config.config import Body, Config
 from avish.config.ids import Ids
@@ -95,6 +95,24 @@ class Seen:
         return ""
 
 
+class Pace(Protocol):
+    """How fast one thing goes: see ``avish.controller.rings.Track``."""
+
+    totals: dict[str, int]
+    now: dict[str, float]
+    seconds: Any
+    minutes: Any
+    health: Any
+    state: float
+
+
+class RateBook(Protocol):
+    """See ``avish.controller.rings.Rates``."""
+
+    def get(self, key: tuple[str, str]) -> Pace | None: ...
+    def all(self, kind: str) -> Iterator[tuple[str, Pace]]: ...
+
+
 @dataclass(frozen=True)
 class View:
     """``engines`` by name; ``query``: filters and options as typed.
@@ -106,6 +124,7 @@ class View:
     ids: Ids
     engines: Mapping[str, Seen] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    rates: RateBook | None = None
 
     def engine(self, body: Body) -> Seen:
         """The engine of a serviceengine object; UnavailableError when there is none behind it."""

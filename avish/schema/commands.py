@@ -10,7 +10,21 @@ from avish.schema.model import Column, Command, Field
 from avish.schema.place import Place, known
 from avish.schema.types import Ref
 
-KEYS = {"path", "help", "run", "api", "method", "does", "refused", "asks", "args", "options", "filters", "columns"}
+KEYS = {
+    "path",
+    "help",
+    "run",
+    "api",
+    "method",
+    "does",
+    "refused",
+    "asks",
+    "args",
+    "options",
+    "filters",
+    "columns",
+    "live",
+}
 WAYS = ("run", "does", "refused")
 METHODS = ("GET", "POST")
 MakeField = Callable[[str, Any, Place], Field]
@@ -51,6 +65,7 @@ def _command(raw: Any, place: Place, words: Words, make: MakeField) -> Command:
         args={field.name: field for field in _args(path, raw.get("args") or {}, place, words, make)},
         options={name: make(name, spec, place / name) for name, spec in (raw.get("options") or {}).items()},
         filters={name: make(name, spec, place / name) for name, spec in (raw.get("filters") or {}).items()},
+        live=bool(raw.get("live", False)),
         columns=tuple(Column(title, path) for title, path in (raw.get("columns") or {}).items()),
     )
 

@@ -139,6 +139,8 @@ class Command:
     """The same behind the word ``filter``: they go to the controller as the query."""
     columns: tuple[Column, ...] = ()
     """A list of rows is shown as a table with these; none: Field and Value."""
+    live: bool = False
+    """On a terminal it is shown again and again, until q is pressed."""
 
 
 @dataclass(slots=True)

@@ -28,7 +28,10 @@ from avish.controller.confirm import Confirmations
 from avish.controller.deadline import Deadline
 from avish.controller.debug import CaptureSwitch
 from avish.controller.engines import Engine, Worker
+from avish.controller.metrics import Collector
+from avish.controller.monitor import Monitor
 from avish.controller.notices import Notices
+from avish.controller.records import Records
 from avish.controller.registration import Member, registration
 from avish.controller.rollback import Rollbacks
 from avish.controller.sessions import Sessions
@@ -38,6 +41,7 @@ from avish.operate.marks import describe
 from avish.schema.load import schema
 from avish.schema.model import Schema
 from avish.server.agents import agent_of
+from avish.server.books import collector, open_records, scraped
 from avish.server.home import EngineSpec, Home, socket_group
 from avish.server.http import Door, Front
 from avish.server.sockets import listen, listen_at
@@ -77,10 +81,14 @@ class Controller:
     """Where the network reaches it, by kind of door; shown by ``avishd status``."""
     accounts: Accounts
     sessions: Sessions
+    records: Records
+    monitor: Monitor
 
     def start(self) -> None:
         """Take back the commit that was not confirmed in time, if any; begin to watch the engines."""
+        self.records.start()
         self.deadline.start()
+        self.monitor.start()
         for worker in self.workers:
             worker.start()
 
@@ -90,8 +98,10 @@ class Controller:
         self.audit.anchor()
         self.captures.shutdown()
         self.deadline.stop()
+        self.monitor.stop()
         for worker in self.workers:
             worker.stop()
+        self.records.close()
         self.store.close()
 
 
@@ -122,6 +132,7 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
     )
     sessions = Sessions(time.time)
     accounts = Accounts(store, lambda: committer.head.config, time.time)
+    records = open_records(home, committer)
     parties = Parties(
         grammar,
         store,
@@ -135,6 +146,7 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
         accounts,
         sessions,
         audit,
+        records,
     )
     api = Api(parties)
     upgrade(committer, store, grammar)
@@ -145,8 +157,22 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
 
     workers = [Worker(engine, committer, met) for engine in engines.values()]
     deadline = Deadline(confirmations, rollbacks, notices)
+    monitor = Monitor(committer, engines, records.rates, records.events)
     return Controller(
-        api, committer, engines, workers, captures, notices, deadline, store, audit, listens, accounts, sessions
+        api,
+        committer,
+        engines,
+        workers,
+        captures,
+        notices,
+        deadline,
+        store,
+        audit,
+        listens,
+        accounts,
+        sessions,
+        records,
+        monitor,
     )
 
 
@@ -204,6 +230,7 @@ class Network:
 
     https: tuple[str, int] | None = None
     ssh: tuple[str, int] | None = None
+    metrics: tuple[str, int] | None = None
 
 
 NOWHERE = Network()
@@ -217,10 +244,16 @@ def serve(home: Home, specs: list[EngineSpec], ready_fd: int | None = None, netw
         controller = build(home, specs)
         controller.start()
         try:
-            _serve(home, controller, ready_fd, network)
+            with scraped(network.metrics, collector_of(controller), controller.listens):
+                _serve(home, controller, ready_fd, network)
         finally:
             controller.stop()
             home.socket.unlink(missing_ok=True)
+
+
+def collector_of(controller: Controller) -> Collector:
+    """What Prometheus scrapes."""
+    return collector(controller.committer, controller.engines, controller.captures, controller.records)
 
 
 def _serve(home: Home, controller: Controller, ready_fd: int | None, network: Network) -> None:

@@ -75,6 +75,16 @@ class Home:
         """The folder of capture files."""
         return self.path / "captures"
 
+    @property
+    def events(self) -> Path:
+        """The events."""
+        return self.path / "events.db"
+
+    @property
+    def alert_scripts(self) -> Path:
+        """The folder whose programs get every alert."""
+        return self.path / "alert-scripts"
+
     def agent_socket(self, engine: str) -> Path:
         """Where the agent of an engine listens."""
         return self.path / "run" / f"{engine}.sock"

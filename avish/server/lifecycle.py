@@ -37,7 +37,7 @@ Place = tuple[str, int] | None
 """Address and port to listen at, or None."""
 
 
-def up(path: Path, prefix: str, home: Home, https: Place = None, ssh: Place = None) -> list[str]:
+def up(path: Path, prefix: str, home: Home, https: Place = None, ssh: Place = None, metrics: Place = None) -> list[str]:
     """Build the lab and start the controller, as far as they are not there; what was done, in words."""
     topology = load(path)
     record = lab.recorded(home.path)
@@ -47,7 +47,7 @@ def up(path: Path, prefix: str, home: Home, https: Place = None, ssh: Place = No
     home.prepare()
     said = [f"lab {prefix} stands already"] if standing else [_build(topology, prefix, home)]
     home.keep_engines(specs_of(topology, prefix))
-    return [*said, *_start_controller(home, {"--https": https, "--ssh": ssh})]
+    return [*said, *_start_controller(home, {"--https": https, "--ssh": ssh, "--metrics": metrics})]
 
 
 def _stands(namespaces: list[str]) -> bool:

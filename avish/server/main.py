@@ -106,7 +106,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _with_network(command: argparse.ArgumentParser) -> None:
-    for name, what in (("--https", "the REST API with TLS"), ("--ssh", "the shell over SSH")):
+    for name, what in (
+        ("--https", "the REST API with TLS"),
+        ("--ssh", "the shell over SSH"),
+        ("--metrics", "metrics for Prometheus"),
+    ):
         command.add_argument(name, metavar="ADDRESS:PORT", type=_place, help=f"also serve {what} there; off otherwise")
 
 
@@ -137,12 +141,14 @@ def _serve(home: Home, options: Any) -> int:
     specs = home.engines()
     if options.topology:
         specs = lifecycle.specs_of(load(Path(options.topology)), _prefix(options))
-    serve(home, specs, options.ready_fd, Network(options.https, options.ssh))
+    serve(home, specs, options.ready_fd, Network(options.https, options.ssh, options.metrics))
     return 0
 
 
 def _up(home: Home, options: Any) -> int:
-    for line in lifecycle.up(Path(options.topology), _prefix(options), home, options.https, options.ssh):
+    for line in lifecycle.up(
+        Path(options.topology), _prefix(options), home, options.https, options.ssh, options.metrics
+    ):
         print(line)
     return 0
 

@@ -20,6 +20,7 @@ from avish.shell.effects import (
     Exit,
     FileEffect,
     Frame,
+    Live,
     Pause,
     Pipes,
     Print,
@@ -108,6 +109,7 @@ class Driver:
         self.leaving = False
         self.broken = False
         """The last line was interrupted while the controller was at work."""
+        self._live: Any = None
 
     def run(self, line: str, block: str | None = None) -> None:
         """One line, with the block it announced, to its end. Raises AvishError."""
@@ -122,6 +124,14 @@ class Driver:
             self._carry_out(summary(self.session))
 
     def _carry_out(self, steps: Run) -> None:
+        try:
+            self._steps(steps)
+        finally:
+            if self._live is not None:
+                self._live.close()
+                self._live = None
+
+    def _steps(self, steps: Run) -> None:
         reply: Reply | None = None
         while True:
             try:
@@ -136,6 +146,11 @@ class Driver:
     def _answer(self, effect: Effect) -> Reply | None:
         if isinstance(effect, Call):
             return self._called(effect)
+        if isinstance(effect, Live):
+            from avish.shell.live import LiveScreen
+
+            self._live = self._live or LiveScreen()
+            return Reply(200, self._live.show(effect.text, effect.seconds))
         if isinstance(effect, (Ask, Confirm, Pause, Spawn)):
             return Reply(200, self._asked(effect))
         if isinstance(effect, FileEffect):
@@ -228,7 +243,7 @@ def document(value: Any, form: str) -> str:
 def event_line(event: dict[str, Any], title: str) -> str:
     """A capture's event as a line of text; "" for one that says nothing."""
     kind = event.get("event")
-    if kind == "packet":
+    if kind in ("packet", "event"):
         return str(event["line"])
     if kind == "started":
         return f"capture on {title}: {event.get('limits', '')} -> {event.get('file', '')}"

@@ -91,6 +91,16 @@ class Frame(NamedTuple):
     pipes: Pipes = ()
 
 
+class Live(NamedTuple):
+    """A picture that fills the terminal in place of the one before, for so long: a Reply whose body is the key pressed.
+
+    The terminal is given back when the command ends. Without a keyboard the answer is "q".
+    """
+
+    text: str
+    seconds: float
+
+
 class Pause(NamedTuple):
     """Wait; a Reply whose body is False when the user has had enough (Ctrl-C)."""
 
@@ -135,7 +145,9 @@ class Exit(NamedTuple):
 
 
 FileEffect = ReadFile | WriteFile | CopyFile | RemoveFile
-Effect = Call | Print | Document | Rows | Warn | Stream | Ask | Confirm | Frame | Pause | FileEffect | Spawn | Exit
+Effect = (
+    Call | Print | Document | Rows | Warn | Stream | Ask | Confirm | Frame | Live | Pause | FileEffect | Spawn | Exit
+)
 
 
 class Reply(NamedTuple):

@@ -78,6 +78,11 @@ def enough(seen: Reply | None) -> bool:
 def run(session: Session, order: Order) -> Run:
     """A command that the controller carries out."""
     command = order.command
+    if command.live and session.interactive and not (order.walk.form or order.walk.pipes):
+        from avish.shell.verbs import top
+
+        yield from top.live(session, order)
+        return
     path = f"/api/{command.api}"
     named = next((item for item in command.args.values() if item.name in session.tree.schema.index), None)
     if named is not None:

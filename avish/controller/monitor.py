@@ -1,0 +1,171 @@
+"""The thread that looks: counters once a second into the rates, states of things into events and health."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from avish.config.config import Body
+from avish.config.ids import Ids
+from avish.controller.commit import Committer
+from avish.controller.engines import Engine
+from avish.controller.events import Events
+from avish.controller.rings import Key, Rates
+from avish.operate.registry import RUNTIME
+from avish.operate.view import Seen, View
+from dataplane.errors import DataplaneError
+from dataplane.model import NAT_MARK, nat_counters, service_counter
+
+log = logging.getLogger(__name__)
+TICK = 1.0
+SHARE = 20.0
+"""Looking takes at most one part in so many of the time: when there is much to look at, it is looked at less often."""
+UP, DOWN, UNKNOWN = 100.0, 0.0, -1.0
+Counted = dict[tuple[str, Key], dict[str, int]]
+
+
+class Monitor:
+    """Looks from ``start`` until ``stop``; ``counters`` and ``states`` are the two looks it takes."""
+
+    def __init__(self, committer: Committer, engines: Mapping[str, Engine], rates: Rates, events: Events) -> None:
+        self._committer = committer
+        self._engines = engines
+        self._rates = rates
+        self._events = events
+        self._known: dict[tuple[str, str], str] = {}
+        self._active: dict[str, str] = {}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._ended.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        looks: list[tuple[Callable[[], None], float]] = [(self.counters, 0.0), (self.states, 0.0)]
+        while not self._ended.is_set():
+            now = time.monotonic()
+            looks = [(look, self._due(look, due, now)) for look, due in looks]
+            self._ended.wait(max(min(due for _, due in looks) - time.monotonic(), 0.01))
+
+    def _due(self, look: Callable[[], None], due: float, now: float) -> float:
+        """Look if it is time; when to look next."""
+        if now < due:
+            return due
+        began = time.monotonic()
+        try:
+            look()
+        except Exception:  # the thread must outlive a bug, and say so
+            log.exception("looking at the engines failed")
+        took = time.monotonic() - began
+        return began + max(TICK, took * SHARE)
+
+    # --- counters
+
+    def counters(self) -> None:
+        """Read what the engines have counted."""
+        counted: Counted = {}
+        ids = self._committer.head.ids
+        for engine in list(self._engines.values()):
+            if engine.applied is None:
+                continue
+            try:
+                for key, values in _counted(engine, ids):
+                    counted[engine.name, key] = values
+            except DataplaneError as error:
+                log.debug("service engine %s: %s", engine.name, error)
+        self._rates.look(counted, time.monotonic())
+
+    # --- states
+
+    def states(self) -> None:
+        """Judge what there is, and tell what has become different."""
+        head = self._committer.head
+        seen = {
+            name: Seen(name, e.driver, e.status == "connected", e.reason, e.since, head.state(name))
+            for name, e in list(self._engines.items())
+        }
+        view = View(head.config, head.ids, seen)
+        healths: list[tuple[Key, float]] = []
+        for kind, track in (("serviceengine", "engine"), ("virtualservice", "service"), ("pool", "pool")):
+            for body in head.config.all(kind):
+                status = RUNTIME[kind](view, body)["oper_status"]
+                healths.append(((track, _known_by(track, body)), _health(status)))
+                self._tell(kind, body, status)
+        self._rates.judge(healths)
+        self._switched(view)
+
+    def _tell(self, kind: str, body: Body, status: Mapping[str, Any]) -> None:
+        state = str(status["state"])
+        before = self._known.get((kind, body["uuid"]))
+        self._known[kind, body["uuid"]] = state
+        if before is None or before == state:
+            return
+        short = {"serviceengine": "SE", "virtualservice": "VS", "pool": "POOL"}[kind]
+        if "OPER_UP" not in (state, before) and "OPER_DOWN" not in (state, before):
+            return
+        up = state == "OPER_UP"
+        reason = "; ".join(status.get("reason", [])) if isinstance(status.get("reason"), list) else ""
+        word = "is up" if up else f"is {state.removeprefix('OPER_').lower()}"
+        text = f"{body['name']} {word}" + (f": {reason}" if reason and not up else "")
+        event = f"{short}_{'UP' if up else 'DOWN'}"
+        if (kind, state) == ("virtualservice", "OPER_DISABLED"):
+            event = "VS_FSM_DISABLED"
+        self._events.add(event, text, obj=(kind, body["uuid"], body["name"]))
+
+    def _switched(self, view: View) -> None:
+        """Which engine of each group is active, and that it is another one now."""
+        for group in view.config.all("serviceenginegroup"):
+            members = view.group(f"/api/serviceenginegroup/{group['uuid']}")
+            active = members[0]["name"] if members else ""
+            before = self._active.get(group["uuid"])
+            self._active[group["uuid"]] = active
+            if before is not None and before != active:
+                text = f"{active or 'nobody'} is active for group {group['name']} in place of {before or 'nobody'}"
+                self._events.add("VS_SWITCHOVER", text, obj=("serviceenginegroup", group["uuid"], group["name"]))
+
+
+def _known_by(track: str, body: Body) -> str:
+    return str(body["name"] if track == "engine" else body["uuid"])
+
+
+def _health(status: Mapping[str, Any]) -> float:
+    return {"OPER_UP": UP, "OPER_DOWN": DOWN}.get(str(status["state"]), UNKNOWN)
+
+
+def _counted(engine: Engine, ids: Ids) -> Iterator[tuple[Key, dict[str, int]]]:
+    """What one engine has counted, by what it belongs to."""
+    named = engine.driver.counters()
+    services: dict[int, dict[str, int]] = {}
+    for row in engine.driver.facts("rates"):
+        values = {name: row[name] for name in ("packets", "bytes", "reply_packets", "reply_bytes")}
+        if row["mark"] & NAT_MARK:
+            services[row["mark"]] = values
+            continue
+        yield ("server", f"{row['mark']} {row['ip']} {row['port']}"), values
+        total = services.setdefault(row["mark"], dict.fromkeys(values, 0))
+        for name, value in values.items():
+            total[name] += value
+    for kind, track in (("service", "service"), ("nat_rule", "rule")):
+        for key, number in ids.numbers.get(kind, {}).items():
+            counter = service_counter(number) if kind == "service" else nat_counters(number)[1]
+            values = services.get(number if kind == "service" else NAT_MARK | number, {})
+            if counter in named or values:
+                yield (track, key), {"connections": named.get(counter, (0, 0))[0], **values}
+    total = dict.fromkeys(("packets", "bytes", "reply_packets", "reply_bytes"), 0)
+    for link in engine.driver.facts("links"):
+        found = link["statistics"]
+        total["packets"] += found.get("rx_packets", 0)
+        total["bytes"] += found.get("rx_bytes", 0)
+        total["reply_packets"] += found.get("tx_packets", 0)
+        total["reply_bytes"] += found.get("tx_bytes", 0)
+    yield ("engine", engine.name), total

@@ -1,0 +1,99 @@
+"""Verbs about what the controller has noted down: events, alerts, jobs, the archive for support."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from avish.shell import render
+from avish.shell.effects import Call, Print, Stream
+from avish.shell.session import Order, Run, Session
+from avish.shell.showing import answer
+
+EVENTS = ("Timestamp", "Event", "Object", "User", "Description")
+ALERTS = ("Timestamp", "Alert", "Description", "Not sent")
+
+
+def events(session: Session, order: Order) -> Run:
+    """The last events, oldest first."""
+    reply = yield from session.ask(Call("GET", "/api/events", _query(order)))
+    rows = [
+        (_when(one), one["event_id"], one["obj_name"] or "-", one["user"] or "-", one["event_description"])
+        for one in reply.body["event"]
+    ]
+    yield from answer(reply.body, render.box(EVENTS, [tuple(map(render.printable, row)) for row in rows]), order.walk)
+
+
+def follow(session: Session, order: Order) -> Run:
+    """Events from now on, beside what else is done."""
+    from avish.api.client import target
+
+    yield from ()
+    del session
+    yield Stream(target("/api/events", {"follow": "1", **_query(order)}), "events")
+
+
+def alerts(session: Session, order: Order) -> Run:
+    """The alerts, oldest first."""
+    reply = yield from session.ask(Call("GET", "/api/alerts", _query(order)))
+    rows = [
+        (
+            _when(one),
+            one["obj_name"],
+            one["event_description"],
+            "; ".join(one["event_details"].get("not_sent", [])) or "-",
+        )
+        for one in reply.body["alert"]
+    ]
+    yield from answer(reply.body, render.box(ALERTS, [tuple(map(render.printable, row)) for row in rows]), order.walk)
+
+
+def test_syslog(session: Session, order: Order) -> Run:
+    """A message to every server."""
+    reply = yield from session.ask(Call("POST", "/api/alerts/test"))
+    results = reply.body["result"]
+    if not results:
+        yield Print("no alertsyslogconfig names a server: configure alertsyslogconfig NAME, syslog_servers ADDRESS")
+        return
+    rows = [(one["server"], one["result"]) for one in results]
+    yield from answer(reply.body, render.box(("Server", "Result"), rows), order.walk)
+
+
+def jobs(session: Session, order: Order) -> Run:
+    """Captures that run, and a commit that awaits its confirmation."""
+    report = (yield from session.ask(Call("GET", "/api/avish/status"))).body
+    running = [one for one in report["captures"] if one.get("state") == "running"]
+    found = [
+        {"job": "capture", "on": one.get("engine", ""), "user": one.get("user", ""), "file": one.get("file", ""),
+         "packets": one.get("packets", 0), "limits": one.get("limits", {})}
+        for one in running
+    ]  # fmt: skip
+    pending = (yield from session.ask(Call("GET", "/api/confirm"))).body
+    if pending and pending.get("revision"):
+        found.append({"job": "commit confirm", "on": f"revision {pending['revision']}", "user": pending.get("user", ""),
+                      "limits": {"seconds": pending.get("seconds", pending.get("left"))}})  # fmt: skip
+    rows = [(one["job"], one["on"], one["user"], _limits(one["limits"]), str(one.get("file", "-"))) for one in found]
+    table = render.box(("Job", "On", "User", "Limits", "File"), rows) if rows else "nothing runs that ends by a limit"
+    yield from answer({"job": found}, table, order.walk)
+
+
+def _limits(limits: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in limits.items() if value is not None) or "-"
+
+
+def _when(event: Mapping[str, Any]) -> str:
+    return str(event["report_timestamp"])[:19].replace("T", " ")
+
+
+def _query(order: Order) -> dict[str, str]:
+    given = {**order.options, **order.walk.given("filter")}
+    return {name: str(value) for name, value in given.items()}
+
+
+def tech_support(session: Session, order: Order) -> Run:
+    """Have the archive made, and say where it is."""
+    query = {"file": order.options["file"]} if "file" in order.options else {}
+    reply = yield from session.ask(Call("POST", "/api/tech-support", query))
+    text = f"{reply.body['file']}: {reply.body['size']} bytes, {reply.body['entries']} files"
+    missing = "".join(f"\nnot in it: {one}" for one in reply.body["missing"])
+    yield from answer(reply.body, text + missing, order.walk)
