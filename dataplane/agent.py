@@ -256,8 +256,8 @@ def main() -> int:
         enter(arguments.namespace)
         before = remember(arguments.socket.with_suffix(".before"))
         driver = LocalDriver()
-        driver.watch()
         listener = listen(arguments.socket)
+        driver.watch()
     except (DataplaneError, OSError) as error:
         _LOG.error("cannot start: %s", error)
         return 1

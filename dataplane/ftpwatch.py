@@ -69,7 +69,8 @@ class FtpWatch:
             kernel.request(_CONFIG, header + netlink.attribute(_COMMAND, _BIND))
             mode = _SNAPLEN.to_bytes(4, "big") + _COPY_PACKET + b"\0"
             kernel.request(_CONFIG, header + netlink.attribute(_MODE, mode))
-            nftrun.load(_RULES)
+            if TABLE not in nftrun.inet_tables():
+                nftrun.load(_RULES)
         except BaseException:
             kernel.close()
             raise
