@@ -1,4 +1,4 @@
-"""The shell's way to the controller: HTTP on its Unix socket."""
+"""The shell's way to the controller: HTTP on its Unix socket, or over the network."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from avish.api import SOCKET
 from avish.api.http1 import ClosedError, Connection, ProtocolError, Response
+from avish.api.reach import LocalReach, Reach
 from avish.errors import UnavailableError
 
 TIMEOUT = 120.0
@@ -34,9 +34,19 @@ class Answer:
 class Client:
     """One connection, kept open; not for two threads at a time. Raises UnavailableError when nobody answers."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self._connection = Connection(home / SOCKET, TIMEOUT)
+    def __init__(self, where: Path | Reach) -> None:
+        """``where``: a home directory, or another way to a controller."""
+        self.reach: Reach = LocalReach(where) if isinstance(where, Path) else where
+        self.home = self.reach.home
+        self._connection = Connection(self.reach.dial, TIMEOUT)
+
+    def twin(self) -> Client:
+        """Another connection for the same user to the same controller."""
+        return Client(self.reach)
+
+    def work_in(self, tenant: str) -> None:
+        """From now on, all connections of this user work in that tenant."""
+        self.reach.headers["X-Avi-Tenant"] = tenant
 
     def connect(self) -> None:
         """Find out whether a controller is there."""
@@ -60,6 +70,13 @@ class Client:
     ) -> Answer:
         """One request. A read is tried a second time on a fresh connection; a write whose fate is unknown is not."""
         headers = {"If-None-Match": etag} if etag else {}
+        answer = self._call(method, target(path, query), headers, body, comment)
+        if answer.status == 401 and self.reach.renew():
+            return self._call(method, target(path, query), headers, body, comment)
+        return answer
+
+    def _call(self, method: str, where: str, more: Mapping[str, str], body: Any, comment: str) -> Answer:
+        headers = {**self.reach.headers, **more}
         if comment:
             headers["X-Avish-Comment"] = quote(comment)
         data = None if body is None else json.dumps(body).encode()
@@ -68,7 +85,7 @@ class Client:
         for last in (False, True):
             try:
                 fresh = not self._connection.open
-                response = self._connection.request(method, target(path, query), headers, data)
+                response = self._connection.request(method, where, headers, data)
                 return Answer(response, response.read())
             except (ClosedError, BrokenPipeError, ConnectionResetError) as error:
                 self._connection.close()
@@ -81,9 +98,9 @@ class Client:
 
     def stream(self, path: str) -> Iterator[dict[str, Any]]:
         """The events of a path, one JSON object a line, on a connection of its own until it ends."""
-        connection = Connection(self.home / SOCKET, TIMEOUT)
+        connection = Connection(self.reach.dial, TIMEOUT)
         try:
-            response = connection.request("GET", path, {})
+            response = connection.request("GET", path, self.reach.headers)
             if response.status >= 400:
                 raise UnavailableError(str(json.loads(response.read() or b"{}").get("error", response.status)))
             for line in response.lines():
@@ -95,16 +112,7 @@ class Client:
             connection.close()
 
     def _away(self, error: Exception) -> UnavailableError:
-        if isinstance(error, TimeoutError):
-            return UnavailableError(f"the controller of {self.home} does not answer within {TIMEOUT:.0f} s")
-        if isinstance(error, PermissionError):
-            return UnavailableError(
-                f"no access to the controller's socket in {self.home}: root or group avish is needed"
-            )
-        return UnavailableError(
-            f"no controller answers in {self.home}; start one: avishd serve --home {self.home}"
-            " (or avishd up TOPOLOGY for a lab)"
-        )
+        return self.reach.away(error, TIMEOUT)
 
     def _lost(self, method: str, error: Exception) -> UnavailableError:
         if method == "GET":

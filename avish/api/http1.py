@@ -1,4 +1,4 @@
-"""HTTP/1.1 over a Unix socket, as much of it as the controller speaks.
+"""HTTP/1.1 over a connected socket, as much of it as the controller speaks.
 
 The standard library's client costs a start-up 30 ms (it brings the mail parser and TLS along); a shell that is started
 for one command pays that every time, so these few lines stand in its place.
@@ -7,8 +7,7 @@ for one command pays that every time, so these few lines stand in its place.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 
 HEADER_LIMIT = 65_536
@@ -23,12 +22,18 @@ class ClosedError(ProtocolError):
 
 
 class Response:
-    """``status``, lower-case ``headers``; the body is read with ``read`` or, while it comes, with ``lines``."""
+    """``status``, lower-case ``headers``, ``cookies`` that are set.
+
+    The body is read with ``read`` or, while it comes, with ``lines``.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.status = _status(file.readline(HEADER_LIMIT))
-        self.headers = dict(_headers(file))
+        pairs = list(_headers(file))
+        self.headers = dict(pairs)
+        set_cookies = (value.partition(";")[0].partition("=") for name, value in pairs if name == "set-cookie")
+        self.cookies = {name: value for name, _, value in set_cookies}
         self._length = int(self.headers.get("content-length", "0"))
         self._chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
 
@@ -67,8 +72,8 @@ class Response:
 class Connection:
     """One connection; opened when first needed, kept open until ``close``. OSError when it cannot be had."""
 
-    def __init__(self, path: Path, timeout: float) -> None:
-        self._path, self._timeout = path, timeout
+    def __init__(self, dial: Callable[[float], socket.socket], timeout: float) -> None:
+        self._dial, self._timeout = dial, timeout
         self._socket: socket.socket | None = None
         self._file: BinaryIO | None = None
 
@@ -80,13 +85,7 @@ class Connection:
     def connect(self) -> BinaryIO:
         """Connect, unless it is."""
         if self._file is None:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._socket.settimeout(self._timeout)
-            try:
-                self._socket.connect(str(self._path))
-            except OSError:
-                self.close()
-                raise
+            self._socket = self._dial(self._timeout)
             self._file = self._socket.makefile("rb")
         return self._file
 

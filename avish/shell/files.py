@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 import os
+from contextvars import ContextVar
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from avish.errors import ApplyError, ValidationError
 from avish.shell.effects import CopyFile, FileEffect, ReadFile, RemoveFile, WriteFile
 
+if TYPE_CHECKING:
+    from avish.api.client import Client
+
 LIMIT = 64 * 1024 * 1024
 """Bytes of a file that is read."""
+
+
+_REMOTE: ContextVar[Client | None] = ContextVar("remote", default=None)
+"""Where the files are when the shell runs for somebody who has none here. Each session has a thread of its own."""
+
+
+def confine(client: Client) -> None:
+    """From now on, files of this thread's session are the controller's exports."""
+    _REMOTE.set(client)
+
+
+def confined() -> bool:
+    """Whether the machine's files are out of reach."""
+    return _REMOTE.get() is not None
+
+
+def _exported(method: str, path: str, body: Any = None) -> Any:
+    """An export of the controller's, read or written. ValidationError when that is refused."""
+    name = path.removeprefix("/").removeprefix("exports/")
+    remote = _REMOTE.get()
+    if remote is None or "/" in name:
+        raise ValidationError(f"{path}: over SSH a file is an export of the controller's, by its name alone")
+    answer = remote.call(method, f"/api/files/exports/{name}", {"text": "1"} if method == "GET" else None, body)
+    if answer.status >= 400:
+        raise ValidationError(str(answer.body["error"]), status=answer.status)
+    return answer.body
 
 
 def handle(effect: FileEffect) -> str:
@@ -19,11 +50,15 @@ def handle(effect: FileEffect) -> str:
         return read(effect)
     if isinstance(effect, WriteFile):
         return write(effect)
+    if confined():
+        raise ValidationError("over SSH you have no files here; scp takes captures and exports away", status=403)
     return _copy(effect) if isinstance(effect, CopyFile) else _remove(effect)
 
 
 def read(effect: ReadFile) -> str:
     """The text; ValidationError says why there is none."""
+    if confined():
+        return str(_exported("GET", effect.path)["text"])
     path = Path(effect.path).expanduser()
     try:
         if path.stat().st_size > LIMIT:
@@ -37,6 +72,8 @@ def read(effect: ReadFile) -> str:
 
 def write(effect: WriteFile) -> str:
     """Replace the file as a whole; its path. ApplyError when it cannot be written."""
+    if confined():
+        return str(_exported("PUT", effect.path, {"text": effect.text})["name"])
     path = Path(effect.path).expanduser()
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

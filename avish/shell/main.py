@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from avish.api import DEFAULT_HOME
-from avish.errors import AvishError, ParseError, UnavailableError
+from avish.errors import AvishError, ParseError
 from avish.lang.tree import Tree
 from avish.schema.load import schema
 from avish.shell.explain import bug, explain
 
 if TYPE_CHECKING:
     from avish.api.client import Client
+    from avish.api.reach import NetworkReach
     from avish.shell.batch import Numbered
 
 
@@ -25,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the shell; the exit status."""
     options = _options().parse_args(argv)
     home = Path(options.home)
+    options.host = socket.gethostname()
     try:
         return _run(options, home)
     except AvishError as error:
@@ -48,7 +50,7 @@ def _options() -> argparse.ArgumentParser:
     add("--user", help="user to log in as, with --address")
     add("--password", help="password, with --address")
     add("--token", help="token instead of a password, with --address")
-    add("--tenant", default="admin", help="tenant to work in")
+    add("--tenant", default="", help="tenant to work in (default: that of the user)")
     add("--home", default=os.environ.get("AVISH_HOME", DEFAULT_HOME), help="home directory of the controller")
     add("--file", help="run the commands of this file")
     add("-c", "--command", action="append", metavar="LINE", help="run this line (may be given again)")
@@ -68,22 +70,47 @@ def _run(options: argparse.Namespace, home: Path) -> int:
     tree = Tree(schema())
     if options.parse_only:
         return _check(options, tree)
-    if options.address:
-        raise UnavailableError(
-            "--address: controllers are reached through the Unix socket of their home directory so far; use --home DIR"
-        )
-    if options.tenant != "admin":
-        raise ParseError(f"--tenant: there is no tenant {options.tenant!r} to work in; only admin holds objects so far")
+    reach = _network(options, home) if options.address else home
     from avish.api.client import Client
 
-    client = _traced(options, home) if options.debug or options.log else Client(home)
+    client = _traced(options, reach) if options.debug or options.log else Client(reach)
     client.connect()
+    options.tenant = options.tenant or "admin"
+    client.work_in(options.tenant)
     if options.command or options.file or options.batch_mode or not sys.stdin.isatty():
         return _batch(options, tree, client)
     return _terminal(options, tree, client)
 
 
-def _traced(options: argparse.Namespace, home: Path) -> Client:
+def _network(options: argparse.Namespace, home: Path) -> NetworkReach:
+    """The way to a controller on another machine, logged in."""
+    from avish.api.reach import NetworkReach, pins_file
+
+    user = options.user or "admin"
+    address, colon, port = options.address.rpartition(":")
+    if not colon or not port.isdigit() or (":" in address and not address.endswith("]")):
+        address, port = options.address, "443"
+    secret = {"token": options.token} if options.token else {"password": _password(options, user)}
+    reach = NetworkReach(address.strip("[]"), options.port or int(port), user, secret, pins_file(), home)
+    reach.log_in()
+    if reach.pinned:
+        print(f"certificate of {reach.place} remembered: SHA-256 {reach.pinned}", file=sys.stderr)
+    options.tenant = options.tenant or reach.tenant
+    options.host = address.strip("[]")
+    return reach
+
+
+def _password(options: argparse.Namespace, user: str) -> str:
+    if options.password is not None or "AVISH_PASSWORD" in os.environ:
+        return str(options.password if options.password is not None else os.environ["AVISH_PASSWORD"])
+    if not sys.stdin.isatty():
+        raise ParseError("--address: a password is needed: --password, --token or $AVISH_PASSWORD")
+    import getpass
+
+    return getpass.getpass(f"Password of {user}: ")
+
+
+def _traced(options: argparse.Namespace, where: Path | NetworkReach) -> Client:
     from avish.shell.driver import TracedClient
 
     files: list[IO[str]] = [sys.stderr] if options.debug else []
@@ -92,7 +119,7 @@ def _traced(options: argparse.Namespace, home: Path) -> Client:
             files.append(Path(options.log).open("a"))  # noqa: SIM115  (open to the end of the program)
         except OSError as error:
             raise ParseError(f"--log {options.log}: {error.strerror}") from None
-    return TracedClient(home, files)
+    return TracedClient(where, files)
 
 
 def _batch(options: argparse.Namespace, tree: Tree, client: Client) -> int:
@@ -100,9 +127,7 @@ def _batch(options: argparse.Namespace, tree: Tree, client: Client) -> int:
     from avish.shell.driver import Driver, Streams
     from avish.shell.session import Session
 
-    session = Session(
-        tree, socket.gethostname(), tenant=options.tenant, dry_run=options.dry_run, quiet=options.min_output
-    )
+    session = Session(tree, options.host, tenant=options.tenant, dry_run=options.dry_run, quiet=options.min_output)
     screen = BatchScreen(sys.stdout, sys.stderr, quiet=options.json)
     driver = Driver(session, client, screen, Streams(client, screen.event), as_json=options.json)
     return run_batch(driver, _lines(options), keep_going=options.keep_going)
@@ -114,7 +139,7 @@ def _terminal(options: argparse.Namespace, tree: Tree, client: Client) -> int:
 
     session = Session(
         tree,
-        socket.gethostname(),
+        options.host,
         tenant=options.tenant,
         dry_run=options.dry_run,
         interactive=True,

@@ -12,7 +12,7 @@ class Names:
     """Asked for again only when the configuration has changed."""
 
     def __init__(self, client: Client) -> None:
-        self._client = Client(client.home)
+        self._client = client.twin()
         self._known: dict[str, tuple[str, list[str]]] = {}
 
     def __call__(self, object_type: str) -> Sequence[str]:
@@ -25,4 +25,4 @@ class Names:
         if answer.status == 200:
             names = sorted(str(one.get("name", "")) for one in answer.body["results"])
             self._known[object_type] = (answer.etag, names)
-        return names
+        return names if answer.status in (200, 304) else []

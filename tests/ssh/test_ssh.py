@@ -1,0 +1,299 @@
+"""The SSH front with OpenSSH's own programs, and with strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import asyncssh
+import pexpect
+import pyte
+import pytest
+from sshrig import OPTIONS, PASSWORD
+
+RUNBOOK = "configure pool from-a-script\ndescription x\nsave\nshow pool from-a-script | grep description\n"
+
+
+class TestCommands:
+    def test_a_command_and_its_exit_status(self, controller):
+        done = controller.ssh("show tenant")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "| admin | admin |" in done.stdout
+        assert "\x1b" not in done.stdout
+
+    def test_an_error_goes_to_standard_error(self, controller):
+        done = controller.ssh("show nothing-such")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "unknown word 'nothing-such'" in done.stderr
+        assert controller.ssh("show pool nobody").returncode == 1
+
+    def test_json(self, controller):
+        assert json.loads(controller.ssh("show tenant --json").stdout)["results"][0]["name"] == "admin"
+
+    def test_several_lines(self, controller):
+        done = controller.ssh("show tenant; show nothing; show cloud")
+        assert done.returncode == 2
+        assert "admin" in done.stdout
+        assert "Default-Cloud" not in done.stdout
+
+
+class TestScripts:
+    def test_without_a_terminal(self, controller):
+        done = controller.ssh(options=["-T"], stdin=RUNBOOK)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert re.search(r"description +\| x", done.stdout)
+
+    def test_it_stops_at_the_first_error(self, controller):
+        done = controller.ssh(options=["-T"], stdin="show tenant\nnonsense\nshow cloud\n")
+        assert done.returncode == 2
+        assert "line 2: unknown word 'nonsense'" in done.stderr
+        assert "Default-Cloud" not in done.stdout
+
+    def test_through_a_terminal_that_nobody_looks_at(self, controller):
+        done = controller.ssh(options=["-tt"], stdin=RUNBOOK.replace("from-a-script", "from-tt"))
+        assert done.returncode == 0, done.stdout
+        assert "]: > configure pool from-tt\n" in done.stdout
+        assert re.search(r"description +\| x", done.stdout)
+        assert controller.ssh(options=["-tt"], stdin="nonsense\n").returncode == 2
+
+    def test_unsaved_changes_are_told(self, controller):
+        done = controller.ssh(options=["-T"], stdin="configure pool half\n")
+        assert done.returncode == 2
+        assert "nothing of pool half was saved" in done.stderr
+
+
+class TestPlain:
+    @pytest.mark.parametrize("how", [["-o", "SetEnv=AVISH_MODE=plain"], []])
+    def test_a_prompt_and_no_escapes(self, controller, how):
+        user = "admin" if how else "admin+plain"
+        command = [
+            "ssh",
+            *OPTIONS,
+            "-i",
+            str(controller.key),
+            "-p",
+            str(controller.port),
+            "-tt",
+            *how,
+            f"{user}@127.0.0.1",
+        ]
+        child = pexpect.spawn(
+            command[0], command[1:], timeout=20, encoding="utf-8", env={**os.environ, "TERM": "xterm"}
+        )
+        child.delaybeforesend = None
+        child.expect(r"\[admin:[^\]]+\]: > ")
+        child.send("show tena\t")
+        child.expect_exact("show tenant ")
+        child.send("| grep admin\r")
+        child.expect(r"\| admin \| admin \|\r\n\[admin:[^\]]+\]: > ")
+        child.send("show ?")
+        child.expect("virtualservice +")
+        child.expect(r"\]: > show ")
+        child.send("\x15exit\r")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 0
+
+    def test_a_dumb_terminal(self, controller):
+        command = ["ssh", *OPTIONS, "-i", str(controller.key), "-p", str(controller.port), "-tt", "admin@127.0.0.1"]
+        child = pexpect.spawn(command[0], command[1:], timeout=20, encoding="utf-8", env={**os.environ, "TERM": "dumb"})
+        child.expect(r"\]: > ")
+        child.send("exit\r")
+        child.expect(pexpect.EOF)
+        assert "\x1b" not in (child.before or "")
+
+
+class Screen:
+    """A terminal with somebody in front of it: it answers where its cursor is."""
+
+    def __init__(self, controller, user="admin", **more):
+        command = ["-i", str(controller.key), "-p", str(controller.port), f"{user}@127.0.0.1"]
+        environment = {**os.environ, "TERM": "xterm-256color"}
+        self.child = pexpect.spawn(
+            "ssh", [*OPTIONS, *command], timeout=10, dimensions=(30, 100), env=environment, **more
+        )
+        self.child.delaybeforesend = None
+        self.screen = pyte.Screen(100, 30)
+        self.stream = pyte.ByteStream(self.screen)
+        self.screen.write_process_input = self.child.send
+
+    def until(self, pattern, seconds=15):
+        until = time.monotonic() + seconds
+        while not re.search(pattern, self.text()):
+            assert time.monotonic() < until, self.text()
+            self.read()
+        return self.text()
+
+    def read(self):
+        try:
+            self.stream.feed(self.child.read_nonblocking(65536, 0.05))
+        except pexpect.TIMEOUT:
+            pass
+        except pexpect.EOF:
+            return False
+        return True
+
+    def text(self):
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def end(self):
+        until = time.monotonic() + 15
+        while self.read():
+            assert time.monotonic() < until
+        self.child.close()
+        return self.child.exitstatus
+
+
+class TestPeople:
+    def test_completion_help_resize_and_leaving(self, controller):
+        person = Screen(controller)
+        person.until(r"\[admin:[^\]]+\]: >")
+        person.child.send("show ten\t")
+        person.until(r"> show tenant")
+        person.child.send("\r")
+        person.until(r"\| admin \| admin")
+        person.child.setwinsize(40, 132)
+        person.screen.resize(40, 132)
+        person.child.send("configure ?")
+        person.until("healthmonitor")
+        person.child.send("\x15exit\r")
+        assert person.end() == 0
+
+    def test_who_hangs_up_leaves_no_process(self, controller):
+        person = Screen(controller)
+        person.until(r"\[admin:[^\]]+\]: >")
+        pid = controller.front_pid()
+        children = lambda: Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        zygote = children()[0]
+        shells = lambda: Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()
+        assert len(shells()) == 1
+        person.child.close(force=True)
+        until = time.monotonic() + 10
+        while shells():
+            assert time.monotonic() < until
+
+
+class TestFiles:
+    def test_captures_and_exports_are_fetched(self, controller, tmp_path):
+        data = os.urandom(3_000_000)
+        (controller.home / "captures" / "a.pcapng").write_bytes(data)
+        for more in ([], ["-O"]):
+            done = controller.fetch("scp", *more, "admin@127.0.0.1:captures/a.pcapng", str(tmp_path / "a"))
+            assert done.returncode == 0, done.stderr
+            assert (tmp_path / "a").read_bytes() == data
+
+    @pytest.mark.parametrize("path", ["/etc/hostname", "../../etc/hostname", "captures/../../../etc/hostname", "captures/link",
+                                      "avish.db", "keys/https.key", "captures/.hidden"])  # fmt: skip
+    def test_nothing_else_is(self, controller, tmp_path, path):
+        (controller.home / "captures" / ".hidden").write_text("secret")
+        link = controller.home / "captures" / "link"
+        link.unlink(missing_ok=True)
+        link.symlink_to("/etc/hostname")
+        done = controller.fetch("scp", f"admin@127.0.0.1:{path}", str(tmp_path / "x"))
+        assert done.returncode != 0
+        assert not (tmp_path / "x").exists()
+
+    def test_nothing_is_written(self, controller, tmp_path):
+        (tmp_path / "x").write_text("x")
+        (controller.home / "captures" / "kept").write_text("kept")
+        for more in ([], ["-O"]):
+            assert controller.fetch("scp", *more, str(tmp_path / "x"), "admin@127.0.0.1:captures/x").returncode != 0
+        batch = tmp_path / "batch"
+        for line in ("rm captures/kept", "rename captures/kept captures/y", "mkdir captures/z", "symlink /etc captures/e",
+                     "chmod 777 captures/kept", "put x exports/x"):  # fmt: skip
+            batch.write_text(f"-lcd {tmp_path}\n{line}\n")
+            assert controller.fetch("sftp", "-b", str(batch), "admin@127.0.0.1").returncode != 0, line
+        assert (controller.home / "captures" / "kept").read_text() == "kept"
+
+    def test_a_listing(self, controller, tmp_path):
+        (tmp_path / "batch").write_text("ls -1 /\nls -1 captures\n")
+        done = controller.fetch("sftp", "-b", str(tmp_path / "batch"), "admin@127.0.0.1")
+        assert done.returncode == 0, done.stderr
+        assert "/captures" in done.stdout
+        assert "captures/link" not in done.stdout
+
+
+class TestStrangers:
+    def test_a_wrong_key_an_empty_and_a_wrong_password(self, controller, tmp_path):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "k"], check=True)
+        batch = ["-o", "BatchMode=yes"]
+        for user in ("admin", "root", "nobody"):
+            done = controller.ssh("show tenant", user=user, key=tmp_path / "k", options=batch)
+            assert (done.returncode, done.stdout) == (255, ""), user
+
+        async def attempt(password):
+            options = {"username": "admin", "password": password, "known_hosts": None, "client_keys": None}
+            async with asyncssh.connect("127.0.0.1", controller.port, **options):
+                return True
+
+        for password in ("", "wrong"):
+            with pytest.raises(asyncssh.PermissionDenied):
+                asyncio.run(attempt(password))
+        assert asyncio.run(attempt(PASSWORD))
+
+    def test_nothing_is_forwarded(self, controller):
+        done = controller.ssh(options=["-W", "127.0.0.1:22"])
+        assert done.returncode != 0
+        done = controller.ssh("show tenant", options=["-R", "0:127.0.0.1:22", "-o", "ExitOnForwardFailure=yes"])
+        assert done.returncode == 255
+        done = controller.ssh("show tenant", options=["-A", "-X"])
+        assert done.returncode == 0
+
+    def test_a_flood_of_those_who_never_log_in(self, controller):
+        strangers = [socket.create_connection(("127.0.0.1", controller.port), timeout=10) for _ in range(60)]
+        try:
+            refused = 0
+            for one in strangers:
+                try:
+                    refused += one.recv(100) == b""
+                except OSError:
+                    refused += 1
+            assert refused >= 30
+        finally:
+            for one in strangers:
+                one.close()
+        assert controller.ssh("show tenant").returncode == 0
+
+    def test_the_front_has_no_rights_and_is_started_again(self, controller):
+        pid = controller.front_pid()
+        status = Path(f"/proc/{pid}/status").read_text()
+        if os.geteuid() == 0:
+            assert re.search(r"Uid:\t(\d+)", status)[1] != "0"
+            assert re.search(r"CapEff:\t(\w+)", status)[1].strip("0") == ""
+        assert "NoNewPrivs:\t1" in status
+        os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + 30
+        while controller.ssh("show tenant", options=["-o", "ConnectTimeout=5"]).returncode:
+            assert time.monotonic() < until
+
+    def test_the_host_keys_are_for_their_owner_only(self, controller):
+        for path in (controller.home / "keys").iterdir():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+class TestRights:
+    def test_somebody_is_who_he_is_and_may_what_his_role_allows(self, controller):
+        controller.local("configure user olga", "access role_ref Application-Operator all_tenants", "save", "save")
+        controller.avishd("key", "olga", f"{controller.key}.pub")
+        assert "Default-Cloud" in controller.ssh("show cloud", user="olga").stdout
+        refused = controller.ssh(user="olga", options=["-T"], stdin="configure pool olgas\nsave\n")
+        assert refused.returncode == 1
+        assert "WRITE_ACCESS of PERMISSION_POOL" in refused.stderr
+        log = [json.loads(line) for line in (controller.home / "log" / "audit.jsonl").read_text().splitlines()]
+        mine = [one for one in log if one["user"] == "olga"]
+        assert {"login", "refused", "logout"} <= {one["event"] for one in mine}
+        assert {one["source"] for one in mine} == {"ssh 127.0.0.1"}
+        assert "sound" in controller.avishd("check") or "consistent" in controller.avishd("check")
+
+    def test_files_of_the_machine_are_out_of_reach(self, controller):
+        done = controller.ssh("copy file source /etc/hostname destination /tmp/avish-must-not")
+        assert done.returncode == 1
+        assert "no files here" in done.stderr
