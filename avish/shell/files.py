@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextvars import ContextVar
 import shutil
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

@@ -17,7 +17,7 @@ import asyncssh
 import pexpect
 import pyte
 import pytest
-from sshrig import OPTIONS, PASSWORD
+from sshrig import BIN, OPTIONS, PASSWORD, run
 
 RUNBOOK = "configure pool from-a-script\ndescription x\nsave\nshow pool from-a-script | grep description\n"
 
@@ -297,3 +297,43 @@ class TestRights:
         done = controller.ssh("copy file source /etc/hostname destination /tmp/avish-must-not")
         assert done.returncode == 1
         assert "no files here" in done.stderr
+
+    def test_a_tenant_that_is_not_there(self, controller):
+        done = run([BIN / "avish", "--home", controller.home, "--tenant", "nowhere", "-c", "show pool"])
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "Tenant object nowhere not found" in done.stderr
+
+
+class TestOverTheNetwork:
+    """``avish --address``."""
+
+    @pytest.fixture
+    def avish(self, controller, tmp_path):
+        port = controller.listens["https"].split()[-1]
+
+        def avish(*words, password=PASSWORD, stdin=""):
+            given = ["--address", "127.0.0.1", "--port", port, "--user", "admin", "--password", password]
+            return run(
+                [BIN / "avish", *given, *words], input=stdin, env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
+            )
+
+        return avish
+
+    def test_a_runbook_and_the_certificate_of_the_first_time(self, avish, tmp_path):
+        done = avish("--json", stdin="configure pool from-afar\nsave\nshow pool from-afar\n")
+        assert done.returncode == 0, done.stderr
+        assert "certificate of 127.0.0.1" in done.stderr
+        again = avish("-c", "show pool from-afar | grep name")
+        assert (again.returncode, again.stderr) == (0, "")
+        pins = tmp_path / "avish" / "known_controllers"
+        place, seen = pins.read_text().split()
+        pins.write_text(f"{place} {'0' * len(seen)}\n")
+        refused = avish("-c", "show pool")
+        assert (refused.returncode, "another certificate" in refused.stderr) == (69, True)
+
+    def test_what_is_refused(self, avish):
+        done = avish("-c", "show pool", password="wrong")
+        assert (done.returncode, "Invalid credentials" in done.stderr) == (1, True)
+        done = run([BIN / "avish", "--address", "127.0.0.1:1", "--password", "x", "-c", "show pool"])
+        assert done.returncode == 69
+        assert "no controller answers at 127.0.0.1:1" in done.stderr

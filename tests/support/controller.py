@@ -64,6 +64,12 @@ class Direct:
         self._lab = lab
         self.home = lab.home.path
 
+    def twin(self):
+        return self
+
+    def work_in(self, tenant):
+        self.tenant = tenant
+
     def call(self, method, path, query=None, body=None, etag="", comment=""):
         headers = {"if-none-match": etag} if etag else {}
         if comment:

@@ -17,6 +17,12 @@ class Controller:
         self.streams, self.recent, self.pending = list(streams), list(recent), pending
         self.home = "/nowhere"
 
+    def twin(self):
+        return self
+
+    def work_in(self, tenant):
+        self.tenant = tenant
+
     def call(self, method, path, query=None):
         body = {"pending": self.pending} if path == "/api/confirm" else list(self.recent)
         return SimpleNamespace(body=body)
@@ -43,7 +49,6 @@ def listen(monkeypatch):
     monkeypatch.setattr(bulletin, "AGAIN_SECONDS", 0)
 
     def run(controller):
-        monkeypatch.setattr(bulletin, "Client", lambda _: controller)
         shown, ticks = [], []
         told = Bulletin(controller, lambda: "UTC", shown.append, lambda: ticks.append(1))
         controller.listener = told
