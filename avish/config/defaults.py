@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from avish.config.config import Body, Change, Config, ref_to
+from avish.config.config import Body, Change, Config
 from avish.config.transaction import Put, Request, prepare
 from avish.errors import SchemaError
-from avish.schema.model import Field, Message, Schema
+from avish.schema.model import Message, Schema
 from avish.schema.types import Ref
 
 FIRST = ("tenant", "cloud", "vrfcontext", "serviceenginegroup")
@@ -35,48 +34,9 @@ def system_defaults(schema: Schema, now_us: int, config: Config | None = None) -
     return prepared.changes
 
 
-def supplements(schema: Schema, config: Config, now_us: int) -> tuple[Change, ...]:
-    """The changes that bring a configuration of an earlier release up to this one: system objects that came since, and
-    references that were kept by name to objects that are there now.
-    """
-    added = system_defaults(schema, now_us, config)
-    whole = config.with_changes(added, config.revision)
-    linked = [
-        Change(kind, body["uuid"], {**fresh, "_last_modified": str(now_us)})
-        for kind in config.types()
-        if kind in schema.index
-        for body in config.all(kind)
-        if (fresh := _linked(whole, schema.object(kind), body)) != body
-    ]
-    return (*added, *linked)
-
-
 def release_mark(schema: Schema) -> int:
-    """A number that differs where ``supplements`` may find something."""
+    """A number that differs where a store of another release may lack something."""
     return zlib.crc32(repr((sorted(schema.index), schema.defaults)).encode())
-
-
-def _linked(config: Config, message: Message, body: Body) -> Body:
-    """The body with references where it has names of objects; a name of nothing stays."""
-    return {
-        name: _linked_value(config, message.fields[name], value) if name in message.fields else value
-        for name, value in body.items()
-    }
-
-
-def _linked_value(config: Config, field: Field, value: Any) -> Any:
-    if field.list:
-        return [_linked_one(config, field, item) for item in value]
-    return _linked_one(config, field, value)
-
-
-def _linked_one(config: Config, field: Field, value: Any) -> Any:
-    if field.message is not None:
-        return _linked(config, field.message, value)
-    if not isinstance(field.type, Ref) or field.type.loose or str(value).startswith("/api/"):
-        return value
-    uuid = config.uuid_of(field.type.to, value)
-    return ref_to(field.type.to, uuid) if uuid else value
 
 
 def _there(schema: Schema, config: Config, kind: str, body: Body) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from avish.config.config import Body, Change, Config
-from avish.config.defaults import release_mark, supplements, system_defaults
+from avish.config.defaults import release_mark, system_defaults
 from avish.config.ids import Ids
 from avish.errors import ApplyError, UnavailableError
 from avish.schema.load import schema as packaged_schema
@@ -332,7 +332,7 @@ class SqliteStore:
         if self.note(RELEASE) == mark[RELEASE]:
             return
         now, revision = time.time(), self._head + 1
-        changes = supplements(schema, self.load(), int(now * 1e6))
+        changes = system_defaults(schema, int(now * 1e6), self.load())
         if changes:
             self.journal(revision, changes, self._ids, Who("system", "system", "what is new in this release"), now)
             self.commit(revision, mark)

@@ -18,7 +18,6 @@ LATER = (
     "useraccountprofile",
     "systemconfiguration",
 )
-PROFILE = "System-Persistence-Client-IP"
 
 
 def earlier():
@@ -32,12 +31,11 @@ def earlier():
 
 @pytest.fixture
 def path(tmp_path):
-    """A store of the earlier release, with a pool that keeps the name of what was no object yet."""
+    """A store of the earlier release, with a pool."""
     path = tmp_path / "avish.db"
     store = SqliteStore(path, earlier())
-    (made,) = prepare(schema(), store.load(), [Put("pool", "pool-1", {"name": "web"}, new=True)], 5).changes
-    pool = {**made.body, "application_persistence_profile_ref": PROFILE}
-    store.journal(2, [Change("pool", "pool-1", pool)], store.ids(), Who("anna", "unix", ""), 1.0)
+    made = prepare(schema(), store.load(), [Put("pool", "pool-1", {"name": "web"}, new=True)], 5).changes
+    store.journal(2, made, store.ids(), Who("anna", "unix", ""), 1.0)
     store.commit(2)
     store.close()
     return path
@@ -53,16 +51,6 @@ def test_what_came_since_is_brought_in_as_one_revision(path):
     assert config.named("applicationprofile", "System-FTP")["tcp_app_profile"]["ftp_profile"]
     assert len(config.all("tenant")) == 1
     assert store.revision_at(2).types() == [kind for kind in store.revision_at(2).types() if kind not in LATER]
-    store.close()
-
-
-def test_names_become_references_to_what_is_there_now(path):
-    store = SqliteStore(path)
-    config = store.load()
-    pool = config.get("pool", "pool-1")
-    assert config.target(pool["application_persistence_profile_ref"])["name"] == PROFILE
-    assert int(pool["_last_modified"]) > 5
-    assert config.referrers(config.uuid_of("applicationpersistenceprofile", PROFILE)) == [("pool", "pool-1")]
     store.close()
 
 
@@ -96,7 +84,6 @@ def test_a_way_back_to_the_earlier_release_keeps_the_system_objects(path):
     config = store.load()
     back = [Restore(one.type, one.uuid, one.body) for one in store.changes(3, 2)]
     prepared = prepare(schema(), config, back, 5)
-    assert not prepared.errors
-    assert [change.type for change in prepared.changes] == ["pool"]
+    assert (prepared.errors, prepared.changes) == ([], ())
     assert prepared.config.named("user", "admin")
     store.close()
