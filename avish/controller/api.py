@@ -76,7 +76,6 @@ class Parties:
 
 CAPTURE = "PERMISSION_TRAFFIC_CAPTURE"
 PERMISSIONS: dict[Parts, tuple[str, str]] = {
-    ("cluster",): (ANYBODY, CONTROLLER),
     ("cluster", "version"): (ANYBODY, CONTROLLER),
     ("cluster", "runtime"): (ANYBODY, CONTROLLER),
     ("initial-data",): (ANYBODY, CONTROLLER),
@@ -212,7 +211,6 @@ def _resources(
         **parties.records.resources(),
         ("cluster", "version"): _report(status.version),
         ("cluster", "runtime"): _report(status.cluster),
-        ("cluster",): _report(status.nodes),
         ("initial-data",): _report(lambda: {"version": status.version()}),
         ("avish", "status"): _report(status.report),
         ("avish", "check"): _report(status.check),

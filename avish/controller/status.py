@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,11 +81,6 @@ class Status:
         store = [*self._store.check(), *self._audit.check()]
         engines = self.drift()
         return {"consistent": not store and not any(engines.values()), "store": store, "engines": engines}
-
-    def nodes(self) -> dict[str, Any]:
-        """The cluster object: one node, this machine."""
-        node = {"name": "node1", "vm_hostname": platform.node(), "ip": {"addr": "127.0.0.1", "type": "V4"}}
-        return {"uuid": "cluster-avish", "name": "cluster-0-1", "nodes": [node], "tenant_ref": "/api/tenant/admin"}
 
     def drift(self) -> dict[str, list[str]]:
         """By engine, how its kernel differs from what it should hold."""

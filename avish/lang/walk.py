@@ -184,11 +184,23 @@ class _Unfit(Exception):  # noqa: N818  (no error yet: the place is still to be 
         self.reason = reason
 
     def explain(self, walk: Walk, tree: Tree, token: Token, line: str) -> ParseError:
+        if answer := _not_here(walk, tree, token):
+            return ParseError(answer, line=line, start=token.start, end=token.end)
         expected = expectations(walk.node)
         candidates = [] if token.text in tree.root.words else [*offered(walk.node), *_choices(walk.node)]
         text = self.reason or _unknown(walk, tree, token)
         near = _nearest(token.text.lower(), candidates)
         return ParseError(text, line=line, start=token.start, end=token.end, expected=expected, nearest=near)
+
+
+def _not_here(walk: Walk, tree: Tree, token: Token) -> str:
+    """Why a noun of the original is no word here, or not behind this verb; "" for any other word."""
+    if token.quoted or walk.node not in tree.nouns:
+        return ""
+    word = token.text.lower()
+    if any(verb == "show" and noun == word for verb, noun, _ in tree.schema.index.values()):
+        return f"a {word} is made by the controller itself: it can only be shown (show {word})"
+    return tree.schema.outside.get(word, "")
 
 
 def _nearest(word: str, candidates: Sequence[str]) -> str:
@@ -197,15 +209,13 @@ def _nearest(word: str, candidates: Sequence[str]) -> str:
     return next(iter(begun or difflib.get_close_matches(word, candidates, n=1)), "")
 
 
-def _unknown(walk: Walk, tree: Tree, token: Token) -> str:  # noqa: PLR0911  (one answer per kind of mistake)
+def _unknown(walk: Walk, tree: Tree, token: Token) -> str:
     if token.quoted:
         return f"no text is expected here: {shown(token.text)}"
     for message in reversed(walk.frames):
         item = message.fields.get(token.text)
         if item is not None and item.read_only:
             return f"{token.text} cannot be set: {item.help.lower()}"
-    if walk.node in tree.nouns and token.text in tree.schema.outside:
-        return tree.schema.outside[token.text]
     if walk.frames and walk.node is tree.mode(walk.frames[-1]) and token.text in tree.root.words:
         doable = token.text in tree.root.words["do"].node.words
         remedy = f"do {token.text} ..." if doable else "save or cancel first"

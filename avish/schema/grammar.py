@@ -17,6 +17,11 @@ from avish.schema.model import Column, Command, Field, Message, ObjectType, Sche
 from avish.schema.place import Place, known
 from avish.schema.tables import outside_nouns, shell_words, system_objects
 
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # PyYAML without its C part reads the same, many times slower
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 OBJECT_KEYS = {
     "object",
     "class",
@@ -144,7 +149,7 @@ def compile_grammar(texts: Mapping[str, bytes]) -> Schema:
     )
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """Safe, and refuses a key given twice (YAML would let the last win)."""
 
 
