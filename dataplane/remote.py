@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,12 +162,16 @@ class RemoteDriver:
     def _exchange(self, connection: socket.socket, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Raises _StaleError, or UnreachableError when the agent is there but does not answer in time."""
         try:
-            connection.settimeout(seconds)
+            connection.settimeout(self._seconds)
             wire.send(connection, request)
+            self._wait(connection, seconds)
             answer = wire.receive(connection)
         except TimeoutError as error:
             connection.close()
             raise UnreachableError(f"the agent at {self._path} did not answer within {seconds:g} s") from error
+        except UnreachableError:
+            connection.close()
+            raise
         except (OSError, wire.FrameError) as error:
             connection.close()
             raise _StaleError(str(error)) from error
@@ -173,6 +179,19 @@ class RemoteDriver:
             connection.close()
             raise _StaleError("connection closed")
         return answer
+
+    def _wait(self, connection: socket.socket, seconds: float) -> None:
+        """Until the answer begins. TimeoutError after ``seconds``, UnreachableError as soon as the agent is frozen.
+
+        An agent at work on a long change still says hello.
+        """
+        end = time.monotonic() + seconds
+        begun = select.poll()
+        begun.register(connection, select.POLLIN)
+        while not begun.poll(1000 * min(self._seconds, max(end - time.monotonic(), 0))):
+            if time.monotonic() >= end:
+                raise TimeoutError
+            self.hello()
 
     def _receive(self, connection: socket.socket) -> dict[str, Any]:
         """The next frame of a stream. Raises UnreachableError."""

@@ -9,7 +9,7 @@ import pytest
 
 from dataplane import remote, wire
 from dataplane.errors import UnreachableError
-from dataplane.model import CaptureSpec
+from dataplane.model import CaptureSpec, SeState
 from dataplane.remote import RemoteDriver
 
 HANG = 20
@@ -87,3 +87,9 @@ def test_an_agent_that_falls_silent_ends_the_capture(agent, driver, monkeypatch)
     assert next(packets) is None
     with pytest.raises(UnreachableError, match=r"said nothing for 0\.05 s"):
         next(packets)
+
+
+def test_a_frozen_agent_is_found_out_during_a_long_change(agent, path):
+    agent.start()
+    with pytest.raises(UnreachableError, match="did not answer"):
+        RemoteDriver(path, call_seconds=0.2).sync(SeState(), 1)
