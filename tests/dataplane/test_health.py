@@ -105,7 +105,7 @@ def test_verdicts_outlive_the_agent(usable, monitor, tmp_path):
         monitor.follow(state(port))
         usable.wait("p", (HOST, port))
         for _ in range(100):
-            if (tmp_path / "memory").exists():
+            if (tmp_path / "memory").exists() and "true" in (tmp_path / "memory").read_text():
                 break
             monitor.settle(0.05)
             threading.Event().wait(0.05)
