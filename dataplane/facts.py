@@ -20,7 +20,7 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from dataplane import links, netlink, nftrun, ratecount, sysctl
+from dataplane import links, netlink, nftrun, persisted, ratecount, sysctl
 from dataplane.errors import RefusedError
 from dataplane.model import Row
 
@@ -417,6 +417,7 @@ READERS: Mapping[str, Callable[[], Any]] = {
     "socket_details": socket_details,
     "arp": arp_counters,
     "capabilities": capabilities,
+    "persisted": persisted.rows,
     "rates": ratecount.rows,
     "texts": kernel_texts,
 }

@@ -285,6 +285,7 @@ _NOTHING: Mapping[str, Any] = {
     "finished_last": [],
     "ftp": [],
     "rates": [],
+    "persisted": [],
     "sockets": [],
     "socket_details": [],
     "routes6": [],

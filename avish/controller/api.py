@@ -36,6 +36,7 @@ from avish.controller.sessions import Sessions
 from avish.controller.signin import LOGIN, LOGOUT, OwnAccount, SignIn
 from avish.controller.stale import StaleError
 from avish.controller.status import Status
+from avish.controller.support import Support
 from avish.controller.transactions import Compare, Confirm, Past, Transactions
 from avish.errors import ApplyError, AvishError, Issue, UnavailableError, ValidationError
 from avish.operate.registry import lint
@@ -205,10 +206,21 @@ def _resources(
         changes=changes,
     )
     configuration = Configuration(schema, changes, parties.engines)
+    support = Support(
+        schema=schema,
+        store=parties.store,
+        committer=committer,
+        engines=parties.engines,
+        status=status,
+        records=parties.records,
+        configuration=configuration,
+        home=parties.records.home,
+    )
     confirm = Confirm(committer, confirmations, rollbacks, notices)
     return {
         **_systemwide(schema, committer, reads),
         **parties.records.resources(),
+        ("tech-support",): {"POST": support.post},
         ("cluster", "version"): _report(status.version),
         ("cluster", "runtime"): _report(status.cluster),
         ("initial-data",): _report(lambda: {"version": status.version()}),

@@ -36,6 +36,8 @@ class Audit:
         self._clock = clock
         self._store = store
         self._lock = threading.Lock()
+        self.told: list[Callable[[Entry], None]] = []
+        """Called with each entry; they must not wait for anything."""
         last = last_entry(path)
         self._number = int(last["n"]) if last else 0
         self._hash = str(last["hash"]) if last else FIRST
@@ -48,6 +50,8 @@ class Audit:
             digest = seal(self._hash, entry)
             self._append(json.dumps({**entry, "hash": digest}, ensure_ascii=False) + "\n")
             self._number, self._hash = self._number + 1, digest
+        for told_to in self.told:
+            told_to(entry)
         if self._number % ANCHOR_EVERY == 0:
             self.anchor()
 

@@ -30,6 +30,12 @@ CREATE TABLE IF NOT EXISTS events (
 """
 _COLUMNS = "number, time, event_id, obj_type, obj_uuid, obj_name, user, text, details"
 _FILTERS = {"event_id": "event_id = ?", "obj_type": "obj_type = ?", "obj_name": "obj_name = ?", "user": "user = ?"}
+_OF_AUDIT = {
+    "login": ("USER_LOGIN", "logged in"),
+    "login refused": ("USER_NOT_AUTHORIZED_BY_ANY_RULE", "was refused"),
+    "logout": ("USER_LOGOUT", "logged out"),
+    "password changed": ("USER_PASSWORD_CHANGE_REQUEST", "has a new password"),
+}
 Event = dict[str, Any]
 """Keys: number, report_timestamp (ISO 8601, UTC), event_id, obj_type, obj_uuid, obj_name, user, event_description,
 event_details."""
@@ -107,6 +113,15 @@ class Events:
         if more > 0:
             text = f"{more} more objects were changed by {who.user} (revision {revision}): show commit {revision}"
             self.add("CONFIG_ACTION", text, user=who.user, details={"revision": revision})
+
+    def audited(self, entry: Mapping[str, Any]) -> None:
+        """Somebody came in, was kept out, or changed how he comes in; changes tell themselves."""
+        event_id, verb = _OF_AUDIT.get(str(entry["event"]), ("", ""))
+        if event_id:
+            user = str(entry.get("account") or entry["user"] or "?")
+            reason = f": {entry['reason']}" if entry.get("reason") else ""
+            details = {"source": entry["source"], "audit": entry["n"]}
+            self.add(event_id, f"{user} {verb}{reason}", user=user, details=details)
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Have each event from now on; what it returns ends that. A listener must not block."""

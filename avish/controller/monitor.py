@@ -10,6 +10,7 @@ from typing import Any
 
 from avish.config.config import Body
 from avish.config.ids import Ids
+from avish.controller.captures import Captures
 from avish.controller.commit import Committer
 from avish.controller.engines import Engine
 from avish.controller.events import Events
@@ -30,11 +31,20 @@ Counted = dict[tuple[str, Key], dict[str, int]]
 class Monitor:
     """Looks from ``start`` until ``stop``; ``counters`` and ``states`` are the two looks it takes."""
 
-    def __init__(self, committer: Committer, engines: Mapping[str, Engine], rates: Rates, events: Events) -> None:
+    def __init__(
+        self,
+        committer: Committer,
+        engines: Mapping[str, Engine],
+        rates: Rates,
+        events: Events,
+        captures: Captures,
+    ) -> None:
         self._committer = committer
         self._engines = engines
         self._rates = rates
         self._events = events
+        self._captures = captures
+        self._capturing: dict[str, str] = {}
         self._known: dict[tuple[str, str], str] = {}
         self._active: dict[str, str] = {}
         self._ended = threading.Event()
@@ -103,6 +113,7 @@ class Monitor:
                 self._tell(kind, body, status)
         self._rates.judge(healths)
         self._switched(view)
+        self._captured()
 
     def _tell(self, kind: str, body: Body, status: Mapping[str, Any]) -> None:
         state = str(status["state"])
@@ -121,6 +132,23 @@ class Monitor:
         if (kind, state) == ("virtualservice", "OPER_DISABLED"):
             event = "VS_FSM_DISABLED"
         self._events.add(event, text, obj=(kind, body["uuid"], body["name"]))
+
+    def _captured(self) -> None:
+        """Captures that began or ended since the last look."""
+        for job in self._captures.jobs():
+            record = job.record()
+            name, state = str(record["file"]), str(record["state"])
+            before = self._capturing.get(name)
+            self._capturing[name] = state
+            if state == before:
+                continue
+            on = record.get("subject") or record["engine"]
+            details = {"file": name, "packets": record["packets"], "lost": record["lost"]}
+            if state == "running":
+                self._events.add("DEBUG_MODE_ON", f"capture on {on} began", user=record["user"], details=details)
+            elif before == "running":
+                text = f"capture on {on} ended: {record['reason']}, {record['packets']} packets"
+                self._events.add("DEBUG_MODE_OFF", text, user=record["user"], details=details)
 
     def _switched(self, view: View) -> None:
         """Which engine of each group is active, and that it is another one now."""

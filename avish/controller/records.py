@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from avish.api.request import Request, Response
 from avish.controller.alerts import Alerts
@@ -16,13 +17,14 @@ Handler = Callable[[Request], Response]
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The books. ``commits``, ``requests``: how long they took."""
+    """The books. ``commits``, ``requests``: how long they took; ``home``: the directory they are in."""
 
     events: Events
     alerts: Alerts
     rates: Rates
     commits: Timings
     requests: Timings
+    home: Path
 
     def start(self) -> None:
         """Begin to write and to look."""

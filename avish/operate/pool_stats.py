@@ -8,6 +8,8 @@ from typing import Any
 from avish.config.config import Body, ref_to
 from avish.operate import filters, pool
 from avish.operate.counts import Count
+from avish.operate.flows import seconds
+from avish.operate.listing import Listing
 from avish.operate.service_stats import carriers, mark_of
 from avish.operate.traffic import Traffic, by_server, server_stats, summed
 from avish.operate.view import View
@@ -158,6 +160,33 @@ def algo(view: View, body: Body) -> dict[str, Any]:
 def _picker(view: View, body: Body) -> str:
     service = next(_services(view, body), None)
     return service.picker if service else "none: no service uses the pool"
+
+
+def persistence(view: View, body: Body) -> Listing:
+    """The clients that are bound to servers of the pool; filters persistence_ip and server_ip."""
+    marks = {mark for one in users(view, body) if (mark := mark_of(view, one))}
+    members = {one["uuid"]: one for service in users(view, body) for one in carriers(view, service)}
+    return Listing({"uuid": body["uuid"]}, "persistence_entry", _bound(view, body, list(members.values()), marks))
+
+
+def _bound(view: View, body: Body, members: list[Body], marks: set[int]) -> Iterator[dict[str, Any]]:
+    own = {server["ip"]["addr"] for server in body.get("servers", [])}
+    for member in members:
+        for row in view.engine(member).driver.facts("persisted"):
+            if row["mark"] not in marks or row["ip"] not in own:
+                continue
+            port = row["port"] or body.get("default_server_port", 0)
+            if filters.inside(view.query, row["client"], "persistence") and filters.server_wanted(
+                view.query, row["ip"], port
+            ):
+                yield {
+                    "se": member["name"],
+                    "client_ip": row["client"],
+                    "server_ip": row["ip"],
+                    "port": port,
+                    "local_timeout": seconds(row["timeout"]),
+                    "local_eol": seconds(row["left"]),
+                }
 
 
 def hmon(view: View, body: Body) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from avish.config.config import Body
+from avish.errors import ValidationError
 from avish.operate import filters
 from avish.operate.counts import Count
 from avish.operate.flows import ALL_BITS, TCP, UDP, connections_of
@@ -15,7 +16,7 @@ from avish.operate.listing import Listing
 from avish.operate.traffic import Traffic, l4_stats, of_service, summed
 from avish.operate.view import View, envelope
 from avish.operate.virtualservice import summary
-from dataplane.model import FlowMatch, service_counter
+from dataplane.model import FlowMatch, security_counter, service_counter
 
 
 def carriers(view: View, body: Body) -> list[Body]:
@@ -137,6 +138,33 @@ def clients(view: View, body: Body) -> dict[str, Any]:
         for ip, one in sorted(found.items(), key=lambda item: (-item[1].open, item[0]))
     ]
     return {"uuid": body["uuid"], "client_entry": entries}
+
+
+def policy_stats(view: View, body: Body) -> Any:
+    """How many connections each rule of the network security policy decided.
+
+    The kernel does not count how many were compared with a rule, so ``evaluated`` is left out.
+    """
+    policy = view.config.target(body.get("network_security_policy_ref"))
+    if policy is None:
+        raise ValidationError(f"{body['name']} has no network_security_policy_ref: there are no rules", status=404)
+    mark = mark_of(view, body)
+    members = carriers(view, body)
+    known = {"uuid": policy["uuid"], "name": policy["name"]}
+    if filters.per_engine(view.query):
+        return [{**envelope(one), **known, "rule_stats": _decided(view, [one], policy, mark)} for one in members]
+    return {**known, "rule_stats": _decided(view, members, policy, mark)}
+
+
+def _decided(view: View, members: list[Body], policy: Body, mark: int) -> list[dict[str, Any]]:
+    rows = []
+    for rule in sorted(policy.get("rules", []), key=lambda rule: rule["index"]):
+        name = security_counter(mark, rule["index"])
+        found = [counted[name][0] for one in members if name in (counted := view.engine(one).counted)]
+        if found:
+            hits = Count(sum(found))
+            rows.append({"index": rule["index"], "name": rule.get("name", ""), "hits": hits, "action_hits": hits})
+    return rows
 
 
 def placement(view: View, body: Body) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,10 +11,11 @@ from contextlib import contextmanager
 from avish.config.store import Who
 from avish.controller.access import SYSTEM
 from avish.controller.alerts import Alerts
+from avish.controller.audit import Audit
 from avish.controller.captures import Captures
 from avish.controller.commit import Committer, Outcome
 from avish.controller.engines import Engine
-from avish.controller.events import Events
+from avish.controller.events import Events, line
 from avish.controller.metrics import Collector, Timings
 from avish.controller.records import Records
 from avish.controller.rings import Rates
@@ -20,14 +23,15 @@ from avish.server import metrics
 from avish.server.home import Home
 from avish.server.outlet import SystemOutlet
 
+log = logging.getLogger(__name__)
 Place = tuple[str, int] | None
 
 
-def open_records(home: Home, committer: Committer) -> Records:
-    """The books of a home; commits write themselves down."""
+def open_records(home: Home, committer: Committer, audit: Audit) -> Records:
+    """The books of a home; commits and logins write themselves down, and under systemd all goes to the journal."""
     events = Events(home.events, time.time)
     alerts = Alerts(events, lambda: committer.head.config, SystemOutlet(home.alert_scripts), time.time)
-    records = Records(events, alerts, Rates(), commits=Timings(), requests=Timings())
+    records = Records(events, alerts, Rates(), commits=Timings(), requests=Timings(), home=home.path)
 
     def told(outcome: Outcome, who: Who) -> None:
         records.commits.add(outcome.seconds)
@@ -35,6 +39,9 @@ def open_records(home: Home, committer: Committer) -> Records:
             events.committed(outcome, who)
 
     committer.told.append(told)
+    audit.told.append(events.audited)
+    if os.environ.get("JOURNAL_STREAM"):
+        events.listen(lambda event: log.info("%s", line(event)))
     return records
 
 

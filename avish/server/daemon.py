@@ -137,7 +137,7 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
     )
     sessions = Sessions(time.time)
     accounts = Accounts(store, lambda: committer.head.config, time.time)
-    records = open_records(home, committer)
+    records = open_records(home, committer, audit)
     parties = Parties(
         grammar,
         store,
@@ -163,7 +163,7 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
 
     workers = [Worker(engine, committer, met) for engine in engines.values()]
     deadline = Deadline(confirmations, rollbacks, notices)
-    monitor = Monitor(committer, engines, records.rates, records.events)
+    monitor = Monitor(committer, engines, records.rates, records.events, captures)
     return Controller(
         api,
         committer,

@@ -1,4 +1,4 @@
-"""Verbs about what the controller has noted down: events, alerts, jobs, the archive for support."""
+"""Verbs about what the controller has noted down: events, alerts, the archive for support."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from avish.shell import render
-from avish.shell.effects import Call, Print, Stream
+from avish.shell.effects import Call, CopyFile, Print, Stream
 from avish.shell.session import Order, Run, Session
 from avish.shell.showing import answer
 
@@ -59,28 +59,6 @@ def test_syslog(session: Session, order: Order) -> Run:
     yield from answer(reply.body, render.box(("Server", "Result"), rows), order.walk)
 
 
-def jobs(session: Session, order: Order) -> Run:
-    """Captures that run, and a commit that awaits its confirmation."""
-    report = (yield from session.ask(Call("GET", "/api/avish/status"))).body
-    running = [one for one in report["captures"] if one.get("state") == "running"]
-    found = [
-        {"job": "capture", "on": one.get("engine", ""), "user": one.get("user", ""), "file": one.get("file", ""),
-         "packets": one.get("packets", 0), "limits": one.get("limits", {})}
-        for one in running
-    ]  # fmt: skip
-    pending = (yield from session.ask(Call("GET", "/api/confirm"))).body
-    if pending and pending.get("revision"):
-        found.append({"job": "commit confirm", "on": f"revision {pending['revision']}", "user": pending.get("user", ""),
-                      "limits": {"seconds": pending.get("seconds", pending.get("left"))}})  # fmt: skip
-    rows = [(one["job"], one["on"], one["user"], _limits(one["limits"]), str(one.get("file", "-"))) for one in found]
-    table = render.box(("Job", "On", "User", "Limits", "File"), rows) if rows else "nothing runs that ends by a limit"
-    yield from answer({"job": found}, table, order.walk)
-
-
-def _limits(limits: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in limits.items() if value is not None) or "-"
-
-
 def _when(event: Mapping[str, Any]) -> str:
     return str(event["report_timestamp"])[:19].replace("T", " ")
 
@@ -92,8 +70,10 @@ def _query(order: Order) -> dict[str, str]:
 
 def tech_support(session: Session, order: Order) -> Run:
     """Have the archive made, and say where it is."""
-    query = {"file": order.options["file"]} if "file" in order.options else {}
-    reply = yield from session.ask(Call("POST", "/api/tech-support", query))
-    text = f"{reply.body['file']}: {reply.body['size']} bytes, {reply.body['entries']} files"
+    reply = yield from session.ask(Call("POST", "/api/tech-support"))
+    path = reply.body["file"]
+    if "file" in order.options:
+        path = (yield from session.ask_user(CopyFile(path, order.options["file"]))).body
+    text = f"{path}: {reply.body['size']} bytes, {reply.body['entries']} files"
     missing = "".join(f"\nnot in it: {one}" for one in reply.body["missing"])
     yield from answer(reply.body, text + missing, order.walk)

@@ -274,3 +274,10 @@ def test_metrics_are_what_prometheus_reads(ftp_rig):
     counted = [one for one in families["avish_commit_seconds"].samples if one.name.endswith("_count")]
     assert counted[0].value >= 1
     assert json.dumps(sorted(families)).count("avish_") > 10
+
+
+def test_who_comes_in_and_what_is_captured_is_told(ftp_rig):
+    ftp_rig.controller.audit.write("login", "joe", "1.2.3.4", via="https")
+    ftp_rig.controller.audit.write("login refused", "joe", "1.2.3.4", reason="wrong password")
+    found = ftp_rig.get("/api/events", contains="joe")["event"]
+    assert [one["event_description"] for one in found] == ["joe logged in", "joe was refused: wrong password"]

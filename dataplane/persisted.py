@@ -1,0 +1,76 @@
+"""The clients that are bound to a server: the kernel's map, with what is left of each entry's time."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+
+from dataplane import netlink
+from dataplane.model import Row
+from dataplane.nft import TABLE
+
+_GET_ELEMENTS = netlink.netfilter_type(10, 13)
+_LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
+_KEY, _DATA, _TIMEOUT, _EXPIRATION = 1, 2, 4, 5
+_SIZES: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 16}
+
+
+def rows() -> list[Row]:
+    """Keys: mark (of the service), client (as far as it is kept), ip and port of the server, timeout and left
+
+    ``port`` is 0 where the port the client asked for is kept; times in seconds.
+    """
+    found: list[Row] = []
+    for family in _SIZES:
+        servers = _servers(family)
+        for parts in _elements(family, "persisted"):
+            key, number = _value(parts[_KEY]), _word(_value(parts[_DATA]))
+            mark = _word(key)
+            ip, port = servers.get((mark, number), ("", 0))
+            found.append(
+                {
+                    "mark": mark,
+                    "client": socket.inet_ntop(family, key[4 : 4 + _SIZES[family]]),
+                    "ip": ip,
+                    "port": port,
+                    "timeout": _seconds(parts.get(_TIMEOUT)),
+                    "left": _seconds(parts.get(_EXPIRATION)),
+                }
+            )
+    return found
+
+
+def _servers(family: int) -> dict[tuple[int, int], tuple[str, int]]:
+    """By mark and number of the server, its address and port."""
+    size, found = _SIZES[family], {}
+    for name in ("servers", "servers_keep_port"):
+        for parts in _elements(family, name):
+            key, data = _value(parts[_KEY]), _value(parts[_DATA])
+            port = int.from_bytes(data[size : size + 2], "big") if name == "servers" else 0
+            found[_word(key), _word(key[4:])] = socket.inet_ntop(family, data[:size]), port
+    return found
+
+
+def _elements(family: int, name: str) -> Iterator[dict[int, bytes]]:
+    """Nothing when there is no such map."""
+    body = netlink.netfilter_header(family) + netlink.text(_LIST_TABLE, TABLE) + netlink.text(_LIST_SET, name)
+    try:
+        with netlink.Netlink() as kernel:
+            for message in kernel.dump(_GET_ELEMENTS, body):
+                for _, element in netlink.each(netlink.parse(message.body, 4).get(_LIST_ELEMENTS, b"")):
+                    yield netlink.parse(element)
+    except netlink.NetlinkError:
+        return
+
+
+def _value(data: bytes) -> bytes:
+    return netlink.parse(data)[1]
+
+
+def _word(data: bytes) -> int:
+    return int.from_bytes(data[:4], sys.byteorder)
+
+
+def _seconds(data: bytes | None) -> int | None:
+    return None if data is None else int.from_bytes(data, "big") // 1000
