@@ -43,6 +43,7 @@ test: lint ## Every check
 	$(BIN)/pytest
 
 bench: setup ## Speed, each figure beside its floor
+	setup/install.sh --bench
 	$(BIN)/python bench/run.py
 
 docs: setup ## The manual, into site/

@@ -2,10 +2,12 @@
 # Install what avish needs: Debian's packages, a virtual environment, the lab's test data. Safe to run again.
 #   setup/install.sh VENV           install everything
 #   setup/install.sh --check VENV   only what has gone missing since
+#   setup/install.sh --bench        what only the benchmark needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-check=""
+check="" list=setup/debian.txt
+if [ "${1:-}" = "--bench" ]; then list=setup/debian-bench.txt; set -- -; fi
 if [ "${1:-}" = "--check" ]; then check=yes; shift; fi
 venv=${1:?usage: setup/install.sh [--check] VENV}
 policy=/usr/sbin/policy-rc.d
@@ -13,7 +15,7 @@ policy=/usr/sbin/policy-rc.d
 missing_packages() {
   while read -r package; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || echo "$package"
-  done < setup/debian.txt
+  done < "$list"
 }
 
 # Debian starts a daemon when its package is installed; the lab runs its own, so the system's stays off.
@@ -28,6 +30,7 @@ install_packages() {
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" > /dev/null
   keep_off vsftpd
+  keep_off frr
 }
 
 keep_off() {
@@ -40,6 +43,7 @@ keep_off() {
 
 mapfile -t missing < <(missing_packages)
 if [ "${#missing[@]}" -gt 0 ]; then install_packages "${missing[@]}"; fi
+if [ "$venv" = - ]; then exit; fi
 
 if [ -z "$check" ]; then
   echo "setup: virtual environment in $venv"
