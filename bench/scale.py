@@ -174,6 +174,10 @@ def _keys(full):
             yield Figure(name, value, 0, "ms", "<= 25 ms", value <= 25, note)
 
 
+def _begun(turn):
+    return name_of(turn * 79 % SERVICES)[:10]
+
+
 def _press(terminal, key, before, after):
     terminal.type(before)
     terminal.settle()

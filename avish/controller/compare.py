@@ -165,12 +165,17 @@ class _Work:
 
     def brief(self, message: Message, body: Body, name: Name) -> Body:
         """A message as it is shown: without what is at its default, or where it is at home."""
-        shown = {
-            key: self._side(message.fields.get(key), value, name)
-            for key, value in body.items()
-            if key not in message.fields or value != message.fields[key].default
+        shown = {key: self._side(message.fields.get(key), value, name) for key, value in body.items()}
+        usual = {
+            key
+            for key, value in shown.items()
+            if key in message.fields and message.fields[key].default in (body[key], value)
         }
-        return {key: value for key, value in shown.items() if key not in HOME_NAMES or HOME_NAMES[key] != value}
+        return {
+            key: value
+            for key, value in shown.items()
+            if key not in usual and (key not in HOME_NAMES or HOME_NAMES[key] != value)
+        }
 
     def _new(self, field: Field | None, value: Any) -> Any:
         return self._side(field, value, self.names.new)
