@@ -13,7 +13,6 @@ from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
-from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyPressEvent
 from prompt_toolkit.output import ColorDepth
@@ -39,6 +38,7 @@ from avish.shell.lexer import LineLexer
 from avish.shell.names import Names
 from avish.shell.pager import Pager
 from avish.shell.session import Session
+from avish.shell.suggest import FromHistory
 
 STREAM_WAIT = 5.0
 """Seconds a line from elsewhere waits for the terminal before it is written past the prompt."""
@@ -75,7 +75,7 @@ class Terminal:
             lexer=self.lexer,
             style=Style.from_dict(colour.STYLE),
             history=history,
-            auto_suggest=AutoSuggestFromHistory(),
+            auto_suggest=FromHistory(),
             complete_while_typing=False,
             color_depth=None if self.colours else ColorDepth.MONOCHROME,
             output=_output(),
