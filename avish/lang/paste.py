@@ -57,7 +57,7 @@ def _leaf(field: Field, value: Any) -> Iterator[str]:
         yield field.name if value else f"no {field.name}"
         return
     text = written.raw(field, value)
-    if written.fits_line(text):
+    if written.fits_line(text) and not written.names_file(text):
         yield f"{field.name} {written.word(text)}"
         return
     end = written.terminator([text])
@@ -87,7 +87,7 @@ def _key_words(message: Message, value: Body) -> dict[str, str]:
         if field.message is not None or field.list or field.read_only or value.get(name) is None:
             continue
         text = written.raw(field, value[name])
-        if not isinstance(field.type, Bool) and written.fits_line(text):
+        if not isinstance(field.type, Bool) and written.fits_line(text) and not written.names_file(text):
             found[name] = written.word(text)
     return found
 

@@ -59,7 +59,8 @@ def split(lexed: Lexed) -> Tail:
         else:
             _fitting(part, pipes, lexed.line)
             pipes.append([token.text for token in part])
-    extra = next((token for token in lexed.tokens if token not in commands), None)
+    taken = {token.start for token in commands}
+    extra = next((token for token in lexed.tokens if token.start not in taken), None)
     return Tail(tuple(commands), pipes, form, API_DETAIL in flags, extra)
 
 

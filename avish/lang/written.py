@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from avish.schema.types import Enum, Number, Ref, Secret, ref_name
 
 MARKS = frozenset({"<<", "|"})
 """Words that mean something on a line unless they are quoted."""
+FILE = re.compile(r"file:(?=[/~.])")
 ROOM = 1024
 """Characters of a line that are kept free for what stands before a value."""
 
@@ -46,6 +48,11 @@ def fits_line(text: str) -> bool:
     except ParseError:
         return False
     return True
+
+
+def names_file(text: str) -> bool:
+    """Whether a shell takes a value typed on a line for the file that holds it (``file:/tmp/banner``)."""
+    return FILE.match(text) is not None
 
 
 def terminator(texts: Iterable[str]) -> str:

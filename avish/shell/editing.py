@@ -5,11 +5,12 @@ from __future__ import annotations
 from avish.errors import ConflictError, ValidationError
 from avish.lang.tree import Op
 from avish.lang.walk import Walk
+from avish.lang.written import names_file
 from avish.schema.model import ObjectType
-from avish.schema.types import shown
+from avish.schema.types import Secret, Text, Type, shown
 from avish.shell import render
 from avish.shell.candidate import Body, Candidate, missing
-from avish.shell.effects import Call, Print, Stream, Warn
+from avish.shell.effects import Call, Print, ReadFile, Stream, Warn
 from avish.shell.merge import rebase
 from avish.shell.session import ALL_TENANTS, Run, Session, address, pipes_of, printed
 from avish.shell.showing import object_text
@@ -29,6 +30,16 @@ def edit(session: Session, op: Op, walk: Walk) -> Run:
         yield from _delete(session, op[1], op[2])
     else:
         yield from _leave(session, kind)
+
+
+def read_values(session: Session, walk: Walk) -> Run:
+    """Put the texts of files in place of ``file:PATH``, where a text or a secret is set."""
+    for number, op in enumerate(walk.ops):
+        if op[0] != "set" or not isinstance(op[2], str) or not names_file(op[2]):
+            continue
+        if isinstance(op[1].leaf, (Text, Secret)) or type(op[1].leaf) is Type:
+            text = (yield from session.ask_user(ReadFile(op[2].removeprefix("file:")))).body
+            walk.ops[number] = (op[0], op[1], op[1].leaf.parse(text.removesuffix("\n")))
 
 
 def _open(session: Session, name: str, key: str, *, quiet: bool) -> Run:

@@ -121,6 +121,10 @@ class Session:
         if not text or text.startswith("#"):
             return
         walk = yield from self._parsed(line.rstrip("\r\n"), block)
+        if "file:" in line and block is None:
+            from avish.shell import editing
+
+            yield from editing.read_values(self, walk)
         self._detail = walk.api_detail or self.settings.api_details
         if walk.ops and walk.ops[0] == ("watch",):
             from avish.shell.watch import watch

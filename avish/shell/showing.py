@@ -88,6 +88,10 @@ def run(session: Session, order: Order) -> Run:
     if named is not None:
         body = yield from session.existing(session.tree.schema.object(named.name), order.args[named.name])
         path = f"/api/{named.name}/{body['uuid']}/{command.api}"
+    if command.method != "GET" and session.rehearsal is not None:
+        words = (str(order.args.get(word[1:-1], word)) for word in command.path)
+        yield Print(f"would {' '.join(words)}")
+        return
     given = {**order.walk.given("filter"), **order.options, **_more(order, named)}
     query = {name: _text(value) for name, value in given.items()}
     if command.method == "GET":

@@ -15,6 +15,7 @@ from avish.config.transaction import Put, prepare
 from avish.controller.bodies import Renderer
 from avish.lang.blocks import wanted
 from avish.lang.walk import parse
+from avish.lang.written import names_file
 from avish.schema import types
 from avish.shell.candidate import Candidate
 
@@ -25,7 +26,8 @@ NAMES = st.text(string.ascii_letters + string.digits + " .@+_-", min_size=1, max
 )
 TRICKY = st.sampled_from(["END", "END2", "--", "-- END", "--x", "<<", "<< END", "|", "#", "no", "", " ", "null", "yes", "1:30",
                           "save", "\\", '"', "'", "a\nEND\nb", "\n", "x\n", "\n x", "a\tb", "\x07", "é\u00a0ß", "<sensitive>",
-                          "{}", "[", "- a", "a: b", "2020-01-01", "~", "&a", "*a", "!t", "%", "@", "`", "x\u2028y"])  # fmt: skip
+                          "{}", "[", "- a", "a: b", "2020-01-01", "~", "&a", "*a", "!t", "%", "@", "`", "x\u2028y", "file:/etc/passwd",
+                          "file:~"])  # fmt: skip
 LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\r\ufeff")
 TEXTS = st.one_of(TRICKY, st.text(LETTERS, max_size=10), st.lists(TRICKY, max_size=4).map("\n".join))
 MANY = ("pool", "network", "natpolicy", "ipaddrgroup", "vsvip", "poolgroup", "l4policyset", "networksecuritypolicy",
@@ -135,6 +137,7 @@ def type_lines(lines, before=None):
         walk = parse(TREE, candidate.modes if candidate else [], line, block=block)
         assert saved is None, f"the object was saved before {line!r}"
         for op in walk.ops:
+            assert block is not None or op[0] != "set" or not isinstance(op[2], str) or not names_file(op[2])
             if op[0] == "open":
                 candidate = Candidate.open(SCHEMA.object(op[1]), op[2] if len(op) > 2 else "", before)
             elif op[0] == "save" and len(candidate.frames) == 1:

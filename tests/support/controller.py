@@ -32,6 +32,9 @@ class _Keeper:
     def ensure(self):
         return False
 
+    def stop(self):
+        """Nothing runs."""
+
     def revision(self):
         return self._driver.revision
 

@@ -6,7 +6,7 @@ import copy
 
 from controller import Direct
 
-from avish.errors import AvishError
+from avish.errors import AvishError, ValidationError
 from avish.lang.tree import Tree
 from avish.schema.load import schema
 from avish.shell.effects import (
@@ -95,11 +95,11 @@ class LabWorld:
     """The same with a whole controller behind it."""
 
     def __init__(self, lab):
-        self._client = Direct(lab)
+        self.client = Direct(lab)
         self._store = lab.controller.store
 
     def answer(self, call):
-        answer = self._client.call(call.method, call.path, call.query, call.body, comment=call.comment)
+        answer = self.client.call(call.method, call.path, call.query, call.body, comment=call.comment)
         return Reply(answer.status, answer.body, answer.warnings)
 
     @property
@@ -112,6 +112,7 @@ class Shell:
 
     def __init__(self, objects=None, answers=None, said=(), world=None, **options):
         self.world = world or World(objects, answers)
+        self.files = {}
         self.said = list(said)
         """What the user answers to questions, in order; yes when there is nothing left."""
         self.session = Session(TREE, "ctlr1", **options)
@@ -128,8 +129,11 @@ class Shell:
                 effect = steps.send(reply)
             except StopIteration:
                 return seen
-            reply = self._reply(effect)
-            if not isinstance(effect, Call):
+            try:
+                reply = self._reply(effect)
+            except AvishError as error:
+                steps.throw(error)
+            if not isinstance(effect, (Call, FileEffect)):
                 seen.append(effect)
 
     def _reply(self, effect):
@@ -137,8 +141,12 @@ class Shell:
             return self.world.answer(effect)
         if isinstance(effect, (Ask, Confirm)):
             return Reply(200, self.said.pop(0) if self.said else True)
+        if isinstance(effect, ReadFile):
+            if effect.path not in self.files:
+                raise ValidationError(f"{effect.path} cannot be read")
+            return Reply(200, self.files[effect.path])
         if isinstance(effect, FileEffect):
-            return Reply(200, "{}" if isinstance(effect, ReadFile) else "/a/file")
+            return Reply(200, "/a/file")
         if isinstance(effect, Spawn):
             return Reply(200, 0)
         return Reply(200, False) if isinstance(effect, Pause) else None

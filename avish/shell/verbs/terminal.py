@@ -8,7 +8,6 @@ from typing import Any
 
 from avish.errors import ValidationError
 from avish.shell import render
-from avish.shell.effects import Print
 from avish.shell.session import Order, Run, Session
 from avish.shell.showing import answer
 
@@ -72,7 +71,8 @@ def history(session: Session, order: Order) -> Run:
     """The lines typed, oldest first."""
     lines = list(session.history())
     if not lines:
-        yield Print("nothing was typed here: a script has no history" if not session.interactive else "no history yet")
+        text = "no history yet" if session.interactive else "nothing was typed here: a script has no history"
+        yield from answer([], text, order.walk)
         return
     first = max(0, len(lines) - order.args.get("lines", len(lines)))
     text = "\n".join(f"{number:5}  {line}" for number, line in enumerate(lines[first:], first + 1))

@@ -385,3 +385,34 @@ class TestNamesWithBlanks:
     def test_a_new_one_does(self):
         shell = Shell({"pool": {"p": POOL}})
         assert shell.type("configure pool p nonsense 5")[0].startswith("error: unknown field 'nonsense'")
+
+
+class TestValuesFromFiles:
+    @pytest.fixture
+    def shell(self):
+        shell = Shell(quiet=True)
+        shell.files = {"/tmp/banner": "first\nsecond\n"}
+        shell.type("configure pool p")
+        return shell
+
+    def test_a_text_is_read(self, shell):
+        assert shell.type("description file:/tmp/banner") == []
+        assert shell.top["description"] == "first\nsecond"
+
+    def test_a_secret_is_read(self):
+        shell = Shell(quiet=True)
+        shell.files = {"~/key": "geheim\n"}
+        shell.type("configure healthmonitor h authentication username u password file:~/key")
+        assert shell.top["password"] == "geheim"
+
+    def test_what_is_no_path_is_the_value(self, shell):
+        shell.type("description file:banner")
+        assert shell.top["description"] == "file:banner"
+
+    def test_a_block_is_taken_as_it_is(self, shell):
+        shell.effects("description --", "file:/tmp/banner")
+        assert shell.top["description"] == "file:/tmp/banner"
+
+    def test_a_file_that_is_not_there(self, shell):
+        assert shell.type("description file:/tmp/nothing") == ["error: /tmp/nothing cannot be read"]
+        assert "description" not in shell.top
