@@ -64,7 +64,8 @@ def _given_whole(tree: Tree, tokens: Sequence[Token], line: str) -> ObjectType |
     if not first or tokens[0].text not in ("configure", "debug"):
         return None
     walk = follow(tree, [], tokens[:first], line=line)
-    return next((message for message in walk.frames if isinstance(message, ObjectType)), None)
+    opening = walk.node.leave if not walk.ops else walk.ops[0] if len(walk.ops) == 1 else None
+    return tree.schema.object(opening[1]) if opening is not None and opening[0] == "open" else None
 
 
 def _is_path(token: Token) -> bool:
