@@ -65,6 +65,8 @@ def _given_whole(tree: Tree, tokens: Sequence[Token], line: str) -> ObjectType |
         return None
     walk = follow(tree, [], tokens[:first], line=line)
     opening = walk.node.leave if not walk.ops else walk.ops[0] if len(walk.ops) == 1 else None
+    if walk.node.end is None:
+        return None
     return tree.schema.object(opening[1]) if opening is not None and opening[0] == "open" else None
 
 
