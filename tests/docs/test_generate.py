@@ -30,7 +30,8 @@ def test_every_object_type_and_command_has_its_place(generate):
 def test_a_field_shows_type_range_unit_default_and_effect(generate):
     page = generate.pages(schema())["pool.md"]
     assert "| `default_server_port` | whole number (1-65535) | `80` | yes |" in page
-    assert "| `graceful_disable_timeout` | whole number (1-7200 or 0 or -1), in min | `1 min` | no |" in page
+    assert "| `graceful_disable_timeout` | whole number (1-7200 or 0 or -1), in min | `1 min` | yes |" in page
+    assert "| `connection_ramp_duration` | whole number (1-300 or 0), in min | `10 min` | no |" in page
     assert "`lb_algorithm_round_robin`" in page
     assert "name of a [healthmonitor](healthmonitor.md)" in page
 
