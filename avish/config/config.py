@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -96,8 +97,10 @@ class Config:
         return {uuid for key in [*keys, _wide_key(vsvip)] for uuid in self.referring(key, "virtualservice")}
 
     def _referring(self, target: str) -> Iterator[tuple[str, str]]:
-        for shard in range(SHARDS):
-            yield from self._mentions.get(_bucket(target, shard), {}).get(target, {}).items()
+        for bucket in _buckets(target.partition("-")[0]):
+            table = self._mentions.get(bucket)
+            if table and target in table:
+                yield from table[target].items()
 
     def target(self, ref: str | None) -> Body | None:
         """The object a stored reference (``/api/pool/<uuid>``) leads to."""
@@ -197,12 +200,17 @@ def _name_key(body: Body | None) -> tuple[str, str] | None:
     return uuid_in(body.get("tenant_ref")) or "admin", body["name"]
 
 
-def _bucket(target: str, shard: int) -> str:
+@lru_cache(maxsize=4096)
+def _buckets(begin: str) -> tuple[str, ...]:
     """Mentions are kept in small tables, by the type in the target's uuid and by referrer: a change copies few of them.
 
     Everything mentions its tenant, cloud and VRF: without shards each new object would copy all those mentions.
     """
-    return f"{target.partition('-')[0]}/{shard}"
+    return tuple(f"{begin}/{shard}" for shard in range(SHARDS))
+
+
+def _bucket(target: str, shard: int) -> str:
+    return _buckets(target.partition("-")[0])[shard]
 
 
 def _address_key(address: str) -> str:

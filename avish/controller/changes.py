@@ -26,6 +26,7 @@ from avish.schema.model import Schema
 log = logging.getLogger(__name__)
 
 WARNINGS = "X-Avish-Warnings"
+CHANGES_LOGGED = 100
 WARNINGS_SHOWN = 30
 """More would not fit into a header."""
 
@@ -122,7 +123,11 @@ def warnings(outcome: Outcome) -> dict[str, str]:
 
 
 def _log(request: Request, outcome: Outcome) -> None:
+    """Object by object; of very many only the number, for show commit knows them all."""
+    revision = outcome.head.config.revision
+    if len(outcome.changes) > CHANGES_LOGGED:
+        log.info("%s changed %d objects (revision %d)", request.user, len(outcome.changes), revision)
+        return
     for change in outcome.changes:
         verb = "deleted" if change.body is None else "wrote"
-        revision = outcome.head.config.revision
         log.info("%s %s %s %s (revision %d)", request.user, verb, change.type, change.uuid, revision)

@@ -28,6 +28,8 @@ from avish.server.sockets import BACKLOG, peer
 log = logging.getLogger(__name__)
 
 BODY_LIMIT = 32 * 1024 * 1024
+FILE_LIMIT = 128 * 1024 * 1024
+"""Of a configuration to import: ten thousand services with every field are 45 MB."""
 READERS = 16
 WRITERS = 4
 """Requests worked on at the same time; writes wait for each other and must not keep reads waiting."""
@@ -229,7 +231,12 @@ class _RefusedError(Exception):
 
 def _made(message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]) -> web.BaseRequest:
     loop = asyncio.get_running_loop()
-    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_LIMIT)
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_limit(message.path))
+
+
+def _limit(path: str) -> int:
+    """Bytes of a body."""
+    return FILE_LIMIT if path.startswith("/api/configuration/import") else BODY_LIMIT
 
 
 def _request(http: web.BaseRequest, via: str) -> Request:
@@ -274,7 +281,7 @@ async def _read(http: web.BaseRequest) -> bytes:
         async with asyncio.timeout(BODY_SECONDS):
             return await http.read()
     except web.HTTPRequestEntityTooLarge:
-        raise _RefusedError(413, f"the body is larger than {BODY_LIMIT >> 20} MB") from None
+        raise _RefusedError(413, f"the body is larger than {_limit(http.path) >> 20} MB") from None
     except TimeoutError:
         raise _RefusedError(408, f"the body did not come within {BODY_SECONDS:.0f} s") from None
     except (aiohttp.ClientPayloadError, aiohttp.http_exceptions.BadHttpMessage) as error:

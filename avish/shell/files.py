@@ -14,7 +14,7 @@ from avish.shell.effects import CopyFile, FileEffect, ReadFile, RemoveFile, Writ
 if TYPE_CHECKING:
     from avish.api.client import Client
 
-LIMIT = 64 * 1024 * 1024
+LIMIT = 128 * 1024 * 1024
 """Bytes of a file that is read."""
 
 

@@ -136,22 +136,42 @@ def export(session: Session, order: Order) -> Run:
     yield Print(f"Completed writing the export configuration to {path}")
 
 
+def document(path: str, text: str) -> Any:
+    """The JSON of a file; ValidationError says why it is none."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValidationError(f"{path} is nested too deeply to be a configuration") from None
+    except ValueError as error:
+        reason = "a number has more than 4,300 digits" if "integer string conversion" in str(error) else error
+        raise ValidationError(f"{path} is no JSON: {reason}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Body:
+    """An object, no key of which stands twice: one of the two would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for number, key in enumerate(keys) if key in keys[:number])
+        raise ValueError(f"{twice!r} stands twice in one object")
+    return found
+
+
 def import_file(session: Session, order: Order) -> Run:
     """Take over a configuration from a file."""
     if session.candidate is not None or session.workspace is not None:
         raise ValidationError("an import is a commit of its own; save or cancel what is open first")
     path = order.args["file"]
     content = yield from session.ask_user(ReadFile(path))
-    try:
-        config = json.loads(content.body)
-    except (ValueError, RecursionError) as error:
-        raise ValidationError(f"{path} is no JSON: {error}") from None
+    config = document(path, content.body)
     dry = session.rehearsal is not None or bool(order.options.get("dry_run"))
-    query = {"dryrun": "1"} if dry else {}
+    query = {"dryrun": "1", **session.place()} if dry else {}
     if order.options.get("keep_uuid"):
         query["keep_uuid"] = "1"
     call = Call("POST", "/api/configuration/import", query, config, comment=order.options.get("comment", ""))
     reply = yield from session.ask(call)
+    if session.rehearsal is not None:
+        session.rehearsal.token = reply.body["token"]
     head = "Nothing was imported; it would be:" if dry else "Successfully imported the configuration file"
     yield from answer(reply.body, "\n".join([head, *_taken(reply.body), *kernel_lines(reply.body)]), order.walk)
     yield from session.warn(reply)
