@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -23,13 +24,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dataplane import relay, sysctl, wire
+from dataplane import sysctl, tap, wire
 from dataplane.diff import Plan
-from dataplane.driver import Capture
 from dataplane.errors import DataplaneError, RefusedError
 from dataplane.health import Monitor
 from dataplane.local import LocalDriver
-from dataplane.model import CaptureSpec, Row, SeState
+from dataplane.model import Row, SeState
 
 _LOG = logging.getLogger("dataplane.agent")
 _NAMESPACES = Path("/run/netns")
@@ -37,6 +37,8 @@ _CLONE_NEWNET = 0x40000000
 _ROWS_PER_PART = 500
 _BACKLOG = 64
 _PAUSE_MS = 500
+_END_SECONDS = 5.0
+"""A tap that is told to end takes its rules away; that is done by then."""
 
 HEALTH_SECONDS = 1.0
 """So long who asks for the health of servers waits for the first test of new ones."""
@@ -75,7 +77,7 @@ class Agent:
             "health": self._servers,
             "pool_health": self._pools,
         }
-        self._captures: set[Capture] = set()
+        self._captures: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopping = False
 
@@ -113,6 +115,9 @@ class Agent:
 
     def _answer(self, connection: socket.socket, request: dict[str, Any], listener: socket.socket) -> None:
         operation = request.get("op")
+        if operation == "capture":
+            self._capture(connection, request)
+            return
         if operation == "stop":
             wire.send(connection, {"ok": None})
             _LOG.info("stopped on request")
@@ -139,8 +144,6 @@ class Agent:
             return _stream(connection, (list(row.values()) for row in self._driver.flows(*arguments)))
         if operation == "probe":
             return _stream(connection, self._driver.probe(*arguments), 1)
-        if operation == "capture":
-            return self._capture(connection, *arguments)
         if operation in _PLAIN:
             method: Callable[..., Any] = getattr(self._driver, operation)
             return method(*arguments)
@@ -178,27 +181,29 @@ class Agent:
             "revision": self._driver.revision,
         }
 
-    def _capture(self, connection: socket.socket, spec: CaptureSpec) -> dict[str, int]:
-        """Stream packets until the other side sends "close" or goes; the answer says how many were lost."""
-        tap = self._driver.capture(spec)
-        with self._lock:
-            self._captures.add(tap)
+    def _capture(self, connection: socket.socket, request: dict[str, Any]) -> None:
+        """Give the connection to a process that taps; when that has ended there is nothing left to say."""
         try:
-            wire.send(connection, {"part": [], "lost": 0})
-            threading.Thread(target=_close_on_request, args=(connection, tap), daemon=True).start()
-            for packets in relay.batches(tap):
-                wire.send(connection, {"part": wire.encode(packets), "lost": tap.lost})
-            return {"lost": tap.lost}
-        finally:
-            relay.close(tap)
-            with self._lock:
-                self._captures.discard(tap)
+            (spec,) = wire.decode(request.get("args", []))
+            child = tap.start(connection, spec)
+        except (ValueError, DataplaneError) as error:
+            wire.send(connection, wire.error_document(RefusedError(f"bad request: {error}")))
+            return
+        with self._lock:
+            self._captures.add(child)
+        child.wait()
+        with suppress(OSError):  # the other side has gone
+            connection.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._captures.discard(child)
 
     def _close_captures(self) -> None:
         with self._lock:
-            taps = list(self._captures)
-        for tap in taps:
-            relay.close(tap)
+            children = list(self._captures)
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.wait(_END_SECONDS)
 
 
 def _pause(listener: socket.socket) -> None:
@@ -212,15 +217,6 @@ def _stream(connection: socket.socket, items: Iterator[Any], together: int = _RO
     """Send what is JSON already, so many at a time."""
     while part := list(islice(items, together)):
         wire.send(connection, {"part": part})
-
-
-def _close_on_request(connection: socket.socket, tap: Capture) -> None:
-    """Any word, and silence for good, end the tap."""
-    try:
-        wire.receive(connection)
-    except (OSError, wire.FrameError) as error:
-        _LOG.info("capture ended: %s", error)
-    relay.close(tap)
 
 
 def listen(path: Path) -> socket.socket:

@@ -1,8 +1,5 @@
-"""Taps on translated flows: NFLOG rules in a table of their own, read from a raw netlink socket.
+"""A running tap in a namespace: NFLOG rules in a table of their own, the ring of the interfaces, the trace of drops.
 
-A packet is logged twice: "before", between connection tracking and destination NAT, and "after", behind source NAT. The
-first packet of a flow is not yet known to be translated when it is seen before; such packets are held back until
-their "after" comes. The conntrack mark travels in the packet mark, the place and the direction in the log prefix.
 A capture has one number: of its table ``avish_cap_<n>`` and, counted from GROUP_BASE, of its NFLOG group. The kernel
 gives a group to one living socket at a time, so a table whose group is free belongs to nobody.
 """
@@ -18,73 +15,44 @@ import threading
 import time
 from collections.abc import Iterator
 
-from dataplane import nftrun
+from dataplane import bpf, nftrun
+from dataplane.caprules import ruleset
 from dataplane.errors import RefusedError
-from dataplane.model import CaptureSpec, Packet
 from dataplane.netlink import Netlink, NetlinkError, attribute, netfilter_header, netfilter_type
 from dataplane.nflog import SUBSYSTEM, LogReader
+from dataplane.nftrace import TraceReader
+from dataplane.ring import RETIRE_MS, Ring
+from dataplane.taps import Batch, CaptureSpec, Packet
 
 GROUP_BASE = 20_000
 GROUP_COUNT = 1000
 TABLE_PREFIX = "avish_cap_"
-RECEIVE_BUFFER = 32 * 2**20
+RECEIVE_BUFFER = 64 * 2**20
 IDLE_SECONDS = 1.0
+_BATCH = 4096
+"""Packets of a log that are handed on at once."""
 
-_BEFORE_PRIORITY = -150  # conntrack is at -200, destination NAT at -100
-_AFTER_PRIORITY = 150  # source NAT is at 100
-_KERNEL_BUFFER = 65_536
+_KERNEL_BUFFER = 131_072
 _KERNEL_DELAY = 10  # hundredths of a second
 _KERNEL_BATCH = 64
 
 _CONFIG = netfilter_type(SUBSYSTEM, 1)
-_COMMAND, _MODE, _BUFFER, _TIMEOUT, _BATCH, _FLAGS = 1, 2, 3, 4, 5, 6
+_COMMAND, _MODE, _BUFFER, _TIMEOUT, _THRESHOLD, _FLAGS = 1, 2, 3, 4, 5, 6
 _BIND, _UNBIND = b"\x01", b"\x02"
 _COPY_PACKET = 2
 _FLAG_SEQUENCE = 1
 
 
-def ruleset(table: str, group: int) -> str:
-    """The nft text that puts the tap in place, instead of what a dead process may have left there.
-
-    The packet mark is lent to the log statement and is 0 again behind it.
-    """
-
-    def log(prefix: str) -> str:
-        return f'counter log prefix "{prefix}" group {group} queue-threshold {_KERNEL_BATCH}'
-
-    def logged(conditions: str, prefix: str) -> str:
-        return f"ct mark != 0 ct status snat,dnat {conditions} meta mark set ct mark {log(prefix)} meta mark set 0"
-
-    return f"""
-add table ip {table}
-delete table ip {table}
-table ip {table} {{
-  chain before {{
-    type filter hook prerouting priority {_BEFORE_PRIORITY}; policy accept;
-    {logged("ct direction original", "before-original")}
-    {logged("ct direction reply", "before-reply")}
-    ct status & (confirmed | snat | dnat) == 0 {log("before-first")}
-  }}
-  chain after {{
-    type filter hook postrouting priority {_AFTER_PRIORITY}; policy accept;
-    {logged("ct status & confirmed == 0", "after-first")}
-    {logged("ct status & confirmed != 0 ct direction original", "after-original")}
-    {logged("ct direction reply", "after-reply")}
-  }}
-}}
-"""
-
-
 def clean_stale() -> list[str]:
     """Remove the tables of captures whose process has died; gives their names. Raises RefusedError."""
-    found = [re.fullmatch(rf"{TABLE_PREFIX}(\d+)", name) for name in nftrun.tables()]
+    found = [(family, re.fullmatch(rf"{TABLE_PREFIX}(\d+)", name)) for family, name in nftrun.all_tables()]
     removed = []
-    for number in [int(match[1]) for match in found if match]:
+    for family, number in [(family, int(match[1])) for family, match in found if match]:
         owner = _bound(GROUP_BASE + number)
         if owner is None:
             continue
         with owner:
-            nftrun.load(f"delete table ip {TABLE_PREFIX}{number}")
+            nftrun.load(f"delete table {family} {TABLE_PREFIX}{number}")
         removed.append(f"{TABLE_PREFIX}{number}")
     return removed
 
@@ -93,48 +61,47 @@ class KernelCapture:
     """A running tap in the network namespace of the calling thread; see ``dataplane.driver.Capture``.
 
     One thread iterates; ``close`` may be called from any other and lets the iteration end with what was tapped.
-    ``lost`` counts log records the kernel dropped. Raises RefusedError when the kernel refuses the tap.
+    ``lost`` counts what the kernel dropped. Raises RefusedError when the kernel refuses the tap.
     """
 
     def __init__(self, spec: CaptureSpec) -> None:
         self.lost = 0
-        self._reader = LogReader()
+        self._rings: list[Ring] = []
+        self._log: Log | None = None
+        self._trace: TraceReader | None = None
         self._lock = threading.RLock()
         self._waker, self._woken = socket.socketpair()
-        self._log, self._number = _free_group()
-        self._closed = False
-        self._flushed = False
-        self._logged = 0
+        self._closed = self._ended = False
         try:
-            self._configure(spec.snaplen)
-            self._log.set_timeout(0)
-            nftrun.load(ruleset(self.table, self._group))
+            self._open(spec)
         except BaseException:
             self._release()
             raise
 
     @property
     def table(self) -> str:
-        """The name of the tap's nftables table."""
-        return f"{TABLE_PREFIX}{self._number}"
+        """The name of the tap's nftables table; "" when it needs none."""
+        return self._log.table if self._log else ""
 
-    @property
-    def _group(self) -> int:
-        return GROUP_BASE + self._number
-
-    def __iter__(self) -> Iterator[Packet | None]:
+    def __iter__(self) -> Iterator[Batch | None]:
         poll = select.poll()
-        poll.register(self._log, select.POLLIN)
-        poll.register(self._woken, select.POLLIN)
+        sources = [*self._rings, self._log, self._trace, self._woken]
+        for source in sources:
+            if source is not None:
+                poll.register(source.fileno(), select.POLLIN)
         try:
             last = False
             while not last:
-                idle = not poll.poll(IDLE_SECONDS * 1000)
-                last = self._flushed  # asked before what is waiting is fetched, so nothing that was tapped is missed
-                yield from self._fetch()
-                if idle:
+                poll.poll(IDLE_SECONDS * 1000)
+                last = self._ended  # asked before what is waiting is fetched, so nothing that was tapped is missed
+                if last and self._rings:
+                    select.poll().poll(3 * RETIRE_MS)  # until the kernel has handed over the block that is not full
+                found = False
+                for batch in self._fetch(last=last):
+                    found = True
+                    yield batch
+                if not found:
                     yield None
-            self.lost = max(self.lost, self._logged - self._reader.received)  # the last ones leave no gap
         finally:
             self._release()
 
@@ -145,56 +112,139 @@ class KernelCapture:
                 return
             self._closed = True
             try:
-                self._remove_table()
+                if self._log is not None:
+                    self._log.end()
             finally:
-                self._end_iteration()
+                for ring in self._rings:
+                    ring.stop()
+                self._ended = True
+                self._waker.send(b"x")
+
+    def _open(self, spec: CaptureSpec) -> None:
+        """Sources first, rules last: what they log is read from the first packet on."""
+        directions = tuple(kind for kind in spec.kinds if kind in ("rx", "tx"))
+        if directions:
+            text, whole = bpf.expression(spec.matches), spec.snaplen
+            self._rings.append(Ring(text, snaplen=whole, directions=directions, interface=spec.interface, whole=True))
+        if "ipc" in spec.kinds:
+            self._rings.append(Ring(bpf.IPC, snaplen=spec.snaplen, directions=(), interface="", whole=False))
+        if "drop" in spec.kinds:
+            self._trace = TraceReader()
+        if ruleset(spec, "", 0):
+            self._log = Log(spec)
+
+    def _fetch(self, *, last: bool) -> Iterator[Batch]:
+        for ring in self._rings:
+            yield from _ring_batches(ring)
+        if self._log is not None:
+            yield from self._log.batches(last=last)
+        if self._trace is not None and (dropped := self._trace.read()):
+            yield Batch(dropped)
+        self.lost = self._lost()
+
+    def _lost(self) -> int:
+        for ring in self._rings:
+            ring.count_lost()
+        log = self._log.lost if self._log else 0
+        return log + sum(ring.lost for ring in self._rings) + (self._trace.lost if self._trace else 0)
+
+    def _release(self) -> None:
+        with self._lock:
+            for source in (*self._rings, self._log, self._trace, self._waker, self._woken):
+                if source is not None:
+                    source.close()
+
+
+def _ring_batches(ring: Ring) -> Iterator[Batch]:
+    """What the kernel has handed over, but no more than goes round once: others wait too."""
+    for _ in range(32):
+        batch = ring.read()
+        if batch is None:
+            return
+        yield batch
+
+
+class Log:
+    """The rules of a tap and the socket that they log to. ``lost``: records that the kernel dropped."""
+
+    def __init__(self, spec: CaptureSpec) -> None:
+        self.lost = 0
+        self._reader = LogReader()
+        self._logged = 0
+        self._removed = False
+        self._socket, self._number = _free_group()
+        try:
+            self._configure(spec.snaplen)
+            self._socket.set_timeout(0)
+            nftrun.load(ruleset(spec, self.table, self._group))
+        except BaseException:
+            self._socket.close()
+            raise
+
+    @property
+    def table(self) -> str:
+        """Name of the nftables table."""
+        return f"{TABLE_PREFIX}{self._number}"
+
+    @property
+    def _group(self) -> int:
+        return GROUP_BASE + self._number
+
+    def fileno(self) -> int:
+        """For poll."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Free the group."""
+        self._socket.close()
+
+    def batches(self, *, last: bool) -> Iterator[Batch]:
+        """What is waiting in the socket."""
+        packets: list[Packet] = []
+        while True:
+            try:
+                data = self._socket.receive_bytes()
+            except BlockingIOError:
+                break
+            packets += self._reader.packets(data, time.time_ns())
+            if len(packets) >= _BATCH:
+                yield Batch(packets)
+                packets = []
+        packets += self._reader.late(time.time_ns() * (2 if last else 1))
+        self.lost += self._reader.take_gap()
+        if last and self._removed:
+            self.lost = max(self.lost, self._logged - self._reader.received)  # the last ones leave no gap
+        if packets:
+            yield Batch(packets)
+
+    def end(self) -> None:
+        """Take the rules away, and make the kernel send what it has gathered."""
+        try:
+            self._remove_table()
+        finally:
+            self._socket.send(_CONFIG, 0, _setting(self._group, _COMMAND, _UNBIND))
 
     def _remove_table(self) -> None:
         """Also when its counters cannot be read, or others flushed it."""
         try:
             self._logged = _counted(self.table)
+            self._removed = True
         finally:
-            nftrun.load(f"add table ip {self.table}\ndelete table ip {self.table}")
-
-    def _end_iteration(self) -> None:
-        if self._log.fileno() >= 0:
-            unbind = _setting(self._group, _COMMAND, _UNBIND)
-            self._log.send(_CONFIG, 0, unbind)  # makes the kernel send what it has gathered
-            self._flushed = True
-            self._waker.send(b"x")
-
-    def _fetch(self) -> Iterator[Packet | None]:
-        """What is waiting in the socket; None for a batch in which no packet became certain."""
-        while True:
-            try:
-                messages = self._log.receive()
-            except BlockingIOError:
-                return
-            packets = self._reader.packets(messages, time.time())
-            self.lost += self._reader.take_gap()
-            if packets:
-                yield from packets
-            else:
-                yield None
+            nftrun.load(f"add table inet {self.table}\ndelete table inet {self.table}")
 
     def _configure(self, snaplen: int) -> None:
         settings = {
             _MODE: struct.pack("!IBx", snaplen, _COPY_PACKET),  # snaplen 0: whole packets
             _BUFFER: struct.pack("!I", _KERNEL_BUFFER),
             _TIMEOUT: struct.pack("!I", _KERNEL_DELAY),
-            _BATCH: struct.pack("!I", _KERNEL_BATCH),
+            _THRESHOLD: struct.pack("!I", _KERNEL_BATCH),
             _FLAGS: struct.pack("!H", _FLAG_SEQUENCE),
         }
         for kind, value in settings.items():
             try:
-                self._log.request(_CONFIG, _setting(self._group, kind, value))
+                self._socket.request(_CONFIG, _setting(self._group, kind, value))
             except NetlinkError as error:
                 raise RefusedError(f"the kernel refused to set up a packet log: {error.strerror}") from error
-
-    def _release(self) -> None:
-        with self._lock:
-            for end in (self._log, self._waker, self._woken):
-                end.close()
 
 
 def _setting(group: int, kind: int, value: bytes) -> bytes:

@@ -6,18 +6,19 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from dataplane.diff import Plan
-from dataplane.model import EVERY_FLOW, CaptureSpec, FlowMatch, Interface, Packet, Row, SeState
+from dataplane.model import EVERY_FLOW, FlowMatch, Interface, Row, SeState
+from dataplane.taps import Batch, CaptureSpec
 
 
 class Capture(Protocol):
     """A running tap. Iterating blocks until packets come and ends when the tap does; None now and then: no packet.
 
-    ``lost`` counts packets the kernel or a queue dropped. ``close`` ends the tap and removes its rules.
+    ``lost`` counts packets the kernel dropped. ``close`` ends the tap and removes its rules.
     """
 
     lost: int
 
-    def __iter__(self) -> Iterator[Packet | None]: ...
+    def __iter__(self) -> Iterator[Batch | None]: ...
     def close(self) -> None: ...
 
 

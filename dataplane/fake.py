@@ -13,21 +13,11 @@ from dataplane import flowfilter
 from dataplane.diff import Plan, Step, applied, diff
 from dataplane.driver import Capture
 from dataplane.errors import RefusedError, UnreachableError
-from dataplane.model import (
-    EVERY_FLOW,
-    CaptureSpec,
-    FlowMatch,
-    Interface,
-    Packet,
-    Row,
-    SeState,
-    nat_counters,
-    service_counter,
-    version,
-)
+from dataplane.model import EVERY_FLOW, FlowMatch, Interface, Row, SeState, nat_counters, service_counter, version
 from dataplane.refusals import Surroundings, refusals
 from dataplane.ruleset import listener_conflicts, render
 from dataplane.rulewords import BOTH
+from dataplane.taps import Batch, CaptureSpec, Packet
 
 
 @dataclass
@@ -240,14 +230,14 @@ class FakeCapture:
         self.lost = 0
         self.spec = spec
         self.closed = False
-        self._queue: Queue[Packet | _End | None] = Queue()
+        self._queue: Queue[Batch | _End | None] = Queue()
 
     def feed(self, packets: Iterable[Packet | None]) -> None:
-        """Let the tap see these packets; None is a lull."""
+        """Let the tap see these packets, one by one; None is a lull."""
         for packet in packets:
-            self._queue.put(packet)
+            self._queue.put(None if packet is None else Batch([packet]))
 
-    def __iter__(self) -> Iterator[Packet | None]:
+    def __iter__(self) -> Iterator[Batch | None]:
         while not isinstance(entry := self._queue.get(), _End):
             yield entry
 

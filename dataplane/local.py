@@ -28,11 +28,12 @@ from dataplane import (
 from dataplane.diff import Plan, Step, applied, reverse
 from dataplane.driver import Capture
 from dataplane.errors import RefusedError, UnreachableError
-from dataplane.model import EVERY_FLOW, CaptureSpec, FlowMatch, Interface, Row, SeState
+from dataplane.model import EVERY_FLOW, FlowMatch, Interface, Row, SeState
 from dataplane.netlink import NetlinkTimeoutError
 from dataplane.nftrun import Loader
 from dataplane.refusals import Surroundings, refusals
 from dataplane.rulewords import BOTH, Words
+from dataplane.taps import CaptureSpec
 
 _LOG = logging.getLogger(__name__)
 _LINK_TABLES = ("addresses", "routes")

@@ -319,32 +319,6 @@ class Interface:
 
 
 @dataclass(frozen=True, slots=True)
-class CaptureSpec:
-    """What to tap: ``kind`` "nat" takes both sides of every translated flow. Bytes per packet kept: ``snaplen``."""
-
-    kind: Literal["nat"]
-    snaplen: int = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Packet:
-    """A tapped packet, as the kernel had it at ``point`` of its way.
-
-    ``time`` in seconds since the epoch; ``direction`` of the connection: "original" as it was opened,
-    or "reply"; ``mark``: see NAT_MARK; ``data`` starts at the IP header and is at most ``snaplen`` long;
-    ``length`` is the true one.
-    """
-
-    time: float
-    point: Literal["before", "after"]
-    direction: Literal["original", "reply"]
-    mark: int
-    interface: str
-    length: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class FlowMatch:
     """Which connections are asked for, as they were opened; what is left empty or 0 holds for all.
 

@@ -136,6 +136,10 @@ class Netlink:
             raise NetlinkTimeoutError(errno.ETIMEDOUT, "netlink: no answer from the kernel") from error
         return list(messages(data))
 
+    def receive_bytes(self) -> bytes:
+        """The next datagram as it is; raises as ``receive`` does."""
+        return self._socket.recv(RECEIVE_SIZE)
+
     def answers(self, sequence: int) -> Iterator[Message]:
         """The answers to one request up to its end: done, acknowledgement or error.
 

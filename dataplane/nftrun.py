@@ -57,8 +57,8 @@ def chain_listing(name: str) -> str | None:
 
 
 def counted_listing(table: str) -> str | None:
-    """Any table of ours with the values of its counters; None when there is none. Raises RefusedError."""
-    return _list("list", "table", "ip", table)
+    """The table of a tap with the values of its counters; None when there is none. Raises RefusedError."""
+    return _list("list", "table", "inet", table)
 
 
 def remove() -> None:
@@ -66,9 +66,9 @@ def remove() -> None:
     load("".join(f"add table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in ("ip", "ip6")))
 
 
-def tables() -> list[str]:
-    """The names of all IPv4 tables, others' too. Raises RefusedError."""
-    return re.findall(r"^table ip (\S+)$", _run(["list", "tables", "ip"], ""), re.MULTILINE)
+def all_tables() -> list[tuple[str, str]]:
+    """Family and name of all tables, others' too. Raises RefusedError."""
+    return re.findall(r"^table (\S+) (\S+)$", _run(["list", "tables"], ""), re.MULTILINE)
 
 
 def inet_tables() -> list[str]:

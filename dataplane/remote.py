@@ -13,7 +13,9 @@ from typing import Any
 from dataplane import wire
 from dataplane.diff import Plan
 from dataplane.errors import UnreachableError
-from dataplane.model import EVERY_FLOW, FLOW_KEYS, CaptureSpec, FlowMatch, Interface, Packet, Row, SeState
+from dataplane.model import EVERY_FLOW, FLOW_KEYS, FlowMatch, Interface, Row, SeState
+from dataplane.records import unpack
+from dataplane.taps import Batch, CaptureSpec
 
 CALL_SECONDS = 10.0
 CHANGE_SECONDS = 150.0
@@ -248,7 +250,7 @@ class RemoteCapture:
         self._iterated = False
         self._closed = False
 
-    def __iter__(self) -> Iterator[Packet | None]:
+    def __iter__(self) -> Iterator[Batch | None]:
         with self._lock:
             self._iterated = True
         self._connection.settimeout(CAPTURE_SECONDS)
@@ -257,15 +259,22 @@ class RemoteCapture:
         finally:
             self._connection.close()
 
-    def _packets(self) -> Iterator[Packet | None]:
+    def _packets(self) -> Iterator[Batch | None]:
         while True:
             answer = self._next()
             wire.raise_error(answer)
             if "part" not in answer:
                 self.lost = int(answer["ok"]["lost"])
                 return
+            payload = self._payload(answer)
             self.lost = int(answer["lost"])
-            yield from _decoded(answer["part"], self._path) or (None,)
+            yield unpack(answer["part"], payload) if answer["part"] else None
+
+    def _payload(self, answer: dict[str, Any]) -> bytes:
+        try:
+            return wire.receive_payload(self._connection, answer)
+        except (OSError, wire.FrameError) as error:
+            raise UnreachableError(f"the capture broke off: {error}") from error
 
     def _next(self) -> dict[str, Any]:
         try:

@@ -16,13 +16,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from dataplane import model
+from dataplane import model, taps
 from dataplane.diff import Step
 from dataplane.errors import RefusedError, UnreachableError
 from dataplane.failover_model import Gateway, Link, Pair
 from dataplane.health_model import Probe, Watch
 
-VERSION = 3
+VERSION = 4
 TAG = "~"
 MAX_FRAME = 1 << 28
 """Bytes; more is taken for garbage. 10,000 services with 64 slots each are some 30 MB."""
@@ -33,8 +33,9 @@ CLASSES: dict[str, type[Any]] = {
         model.Address, model.Route, model.Listener, model.Persistence, model.Leaving, model.Limits, model.Service,
         model.AddressMatch, model.PortMatch, model.Rate, model.ServerLimits, model.Match, model.Branch,
         model.SecurityRule, model.Ftp,
-        model.ProtocolMatch, model.NatRule, model.SeState, model.Interface, model.CaptureSpec, model.Packet, Step,
-        model.FlowMatch, Probe, Watch, Pair, Link, Gateway,
+        model.ProtocolMatch, model.NatRule, model.SeState, model.Interface, Step,
+        taps.CaptureSpec, taps.PacketMatch, taps.PortRange, taps.FlagMatch, model.FlowMatch,
+        Probe, Watch, Pair, Link, Gateway,
     )
 }  # fmt: skip
 _FIELDS = {kind: tuple(part.name for part in fields(kind)) for kind in CLASSES.values()}
@@ -101,10 +102,25 @@ def _decode_tagged(tag: str, data: Any) -> Any:
     return CLASSES[tag](*[decode(item) for item in data])
 
 
-def send(connection: socket.socket, document: dict[str, Any]) -> None:
-    """Send one frame. Raises OSError."""
+def send(connection: socket.socket, document: dict[str, Any], payload: bytes = b"") -> None:
+    """Send one frame, and behind it the bytes that its key "payload" then counts. Raises OSError."""
+    if payload:
+        document = {**document, "payload": len(payload)}
     data = json.dumps(document, separators=(",", ":")).encode()
     connection.sendall(len(data).to_bytes(4, "big") + data)
+    if payload:
+        connection.sendall(payload)
+
+
+def receive_payload(connection: socket.socket, document: dict[str, Any]) -> bytes:
+    """The bytes behind a frame. Raises OSError, FrameError."""
+    length = document.get("payload", 0)
+    if not isinstance(length, int) or not 0 <= length <= MAX_FRAME:
+        raise FrameError(f"a payload of {length!r} bytes")
+    data = _exactly(connection, length) if length else b""
+    if data is None:
+        raise FrameError("a payload has no end")
+    return data
 
 
 def receive(connection: socket.socket) -> dict[str, Any] | None:

@@ -238,6 +238,7 @@ def _resources(
         ("files",): {"GET": parties.files.listing},
         ("files", "captures", ANY): {"GET": parties.files.get},
         ("files", "exports", ANY): {"GET": parties.files.get, "PUT": parties.files.put},
+        ("jobs",): _report(lambda: {"results": [job.record() for job in parties.captures.jobs()]}),
         ("audit",): {"GET": lambda request: _audited(parties.audit, request)},
         **own.resources(),
     }

@@ -1,23 +1,24 @@
-"""Debug objects: one for every object that lends its name, stored or not; and the captures their flags ask for."""
+"""Debug objects: one for every object that lends its name, stored or not; and the captures they ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from avish.config.config import Body, Config
 from avish.config.normalise import normalise
 from avish.config.transaction import Prepared
-from avish.controller.captures import CaptureJob, Captures
+from avish.controller.capture_job import CaptureJob
+from avish.controller.captures import Captures
 from avish.controller.commit import Outcome
-from avish.controller.limits import Limits
+from avish.controller.wanted import OBJECTS, kinds, wanted
 from avish.errors import ValidationError
 from avish.schema.model import ObjectType
 
-KIND = "debugserviceengine"
-FLAG = "DEBUG_PCAP_NAT"
 STATUS = "capture_status"
 """Key of the capture's state in a body; not part of the object."""
+RESOURCES = (("capture",), ("capture", "file"))
+"""What lies below a debug object: the packets as they come, and the file of the latest capture."""
 
 
 def debug_uuid(kind: ObjectType, lender: Body) -> str:
@@ -54,13 +55,8 @@ def _default(config: Config, kind: ObjectType, lender: Body) -> Body:
     return body
 
 
-def flagged(body: Body | None) -> bool:
-    """Whether the object asks for the NAT capture."""
-    return body is not None and any(entry.get("flag") == FLAG for entry in body.get("flags", []))
-
-
 class CaptureSwitch:
-    """Starts and stops captures as the flags of debugserviceengine objects say when they are saved."""
+    """Starts and stops captures as debug objects say when they are saved."""
 
     def __init__(self, captures: Captures) -> None:
         self._captures = captures
@@ -69,68 +65,90 @@ class CaptureSwitch:
         """What one change of ``user`` does to the captures."""
         return CaptureEffect(self._captures, user)
 
-    def status(self, body: Body) -> dict[str, Any] | None:
-        """State of the capture: "running", or "armed" when the flag is set and none runs; None when neither."""
-        job = self._captures.job(body["name"])
+    def status(self, kind: str, body: Body) -> dict[str, Any] | None:
+        """State of the capture: "running", or "armed" when one is asked for and none runs; None when neither."""
+        if kind not in OBJECTS:
+            return None
+        job = self._captures.job((kind, body["uuid"]))
         if job is None or job.state != "running":
-            if not flagged(body):
+            if not kinds(kind, body):
                 return None
             return {"state": "armed, not running", **(_figures(job) if job else {})}
         return {"state": "running", **_figures(job)}
 
-    def events(self, body: Body) -> Iterator[dict[str, Any]]:
-        """Follow the latest capture of an engine."""
-        job = self._captures.job(body["name"])
+    def below(self, kind: str, body: Body, rest: tuple[str, ...], query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """The stream of a resource below a debug object. ValidationError (404) when no capture ran."""
+        job = self._captures.job((kind, body["uuid"]))
+        if rest == ("capture", "file"):
+            kept = self._captures.folder.latest((kind, body["uuid"]))
+            if kept is None:
+                raise self._none(kind, body)
+            return self._captures.folder.download(kept)
         if job is None:
-            raise ValidationError(
-                f"no capture has run on {body['name']} since the controller started: set flag debug_pcap_nat and save",
-                status=404,
-            )
-        return job.subscribe()
+            raise self._none(kind, body)
+        if query.get("form") == "pcapng":
+            return job.export()
+        interface = query.get("interface", "")
+        if interface:
+            self._captures.require_interface(job, interface)
+        return job.subscribe(interface)
+
+    @staticmethod
+    def _none(kind: str, body: Body) -> ValidationError:
+        how = "set a debug_pcap flag" if kind == OBJECTS[0] else "set capture"
+        return ValidationError(f"no capture of {body['name']} is here: {how} in its debug object and save", status=404)
 
 
 class CaptureEffect:
-    """The Effect of one commit: captures start before it is kept, and those whose flag is gone end after it."""
+    """The Effect of one commit: captures start before it is kept, and those no longer asked for end after it."""
 
     def __init__(self, captures: Captures, user: str) -> None:
         self._captures = captures
         self._user = user
-        self._started: list[str] = []
+        self._started: list[tuple[str, str]] = []
 
     def begin(self, prepared: Prepared) -> None:
         """Start what is asked for and does not run, also when the objects were saved as they are."""
         for kind, uuid in prepared.written:
-            body = prepared.config.get(kind, uuid) if kind == KIND else None
-            if body is not None and flagged(body):
-                self._start(body)
+            body = prepared.config.get(kind, uuid) if kind in OBJECTS else None
+            if kinds(kind, body):
+                self._start(prepared.config, kind, body or {})
 
     def undo(self) -> None:
         """End what ``begin`` started."""
-        for name in self._started:
-            self._captures.stop(name, "the change was refused")
+        for key in self._started:
+            self._captures.stop(key, "the change was refused")
 
     def settle(self, outcome: Outcome) -> None:
-        """End the captures whose flag, or whose engine, is gone."""
+        """End the captures that are asked for no more, or whose engine or service is gone."""
         for change in outcome.changes:
             body = change.body or outcome.old.get(change.type, change.uuid)
-            if change.type == KIND and body is not None and not flagged(change.body):
-                self._captures.stop(body["name"], f"stopped by {self._user}")
+            if change.type in OBJECTS and body is not None and not kinds(change.type, change.body):
+                self._captures.stop((change.type, body["uuid"]), f"stopped by {self._user}")
 
-    def _start(self, body: Body) -> None:
-        """Start a capture; one that runs with other limits ends for it."""
-        name, given = body["name"], body.get("capture_params") or {}
-        wanted = given.get("num_pkts"), given.get("pkt_size"), given.get("duration")
-        running = self._captures.job(name)
+    def _start(self, config: Config, kind: str, body: Body) -> None:
+        """Start a capture; one that runs and was asked for otherwise ends for it."""
+        _, ids = self._captures.look()
+        asked = wanted(config, ids, kind, body)
+        running = self._captures.job(asked.key)
         if running is not None and running.state == "running":
-            if running.limits == Limits.of(*wanted):
+            if (running.wanted.spec, running.wanted.engines, dict(running.wanted.params)) == (
+                asked.spec, asked.engines, dict(asked.params),
+            ):  # fmt: skip
                 return
-            self._captures.stop(name, "other limits were given; a new capture begins")
-        packets, size, minutes = wanted
-        self._captures.start(name, user=self._user, num_pkts=packets, pkt_size=size, duration_min=minutes)
-        self._started.append(name)
+            self._captures.stop(asked.key, "something else is asked for; a new capture begins")
+        self._captures.start(asked, self._user)
+        self._started.append(asked.key)
 
 
 def _figures(job: CaptureJob) -> dict[str, Any]:
-    figures: dict[str, Any] = {"file": str(job.file), "packets": job.packets, "bytes": job.bytes, "lost": job.lost}
+    figures: dict[str, Any] = {
+        "file": str(job.files.file),
+        "packets": job.packets,
+        "bytes": job.files.size,
+        "lost": job.lost,
+    }
+    if job.notes:
+        figures["notes"] = list(job.notes)
     limits = {name: value for name, value in job.limits.as_dict().items() if value is not None}
     return figures | ({"ended": job.reason} if job.reason else {"limits": limits})

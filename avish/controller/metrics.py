@@ -100,11 +100,11 @@ class Collector:
         )
         yield _gauge("avish_revision", "Revision of the configuration", [], [([], float(config.revision))])
         jobs = [job.record() for job in self._captures.jobs()]
-        yield _gauge("avish_capture_running", "1 while the capture runs", ["serviceengine"], [
-            ([str(job.get("engine", ""))], float(job.get("state") == "running")) for job in jobs
+        yield _gauge("avish_capture_running", "1 while the capture runs", ["subject"], [
+            ([str(job["subject"])], float(job.get("state") == "running")) for job in jobs
         ])  # fmt: skip
-        yield _counter("avish_capture_packets", "Packets captured", ["serviceengine"], [
-            ([str(job.get("engine", ""))], float(job.get("packets", 0))) for job in jobs
+        yield _counter("avish_capture_packets", "Packets captured", ["subject"], [
+            ([str(job["subject"])], float(job.get("packets", 0))) for job in jobs
         ])  # fmt: skip
         yield _histogram("avish_commit_seconds", "Time a commit took", self._commits)
         yield _histogram("avish_api_seconds", "Time a request took", self._requests)

@@ -62,8 +62,8 @@ class Objects:
         stored = self._reads.seen(moment, kind, uuid)
         if len(rest) < 2:
             return Response(200, self._reads.shown(moment, kind, stored, Wanted.of(request.query)))
-        if (kind.name, rest[1:]) == (debug.KIND, ("capture",)):
-            return Response(200, stream=self._switch.events(stored))
+        if kind.names and rest[1:] in debug.RESOURCES:
+            return Response(200, stream=self._switch.below(kind.name, stored, rest[1:], request.query))
         return Response(200, self._reads.command(moment, kind, uuid, "/".join(rest[1:])))
 
     def _collection(self, request: Request, moment: Moment, kind: ObjectType) -> Response:

@@ -182,7 +182,7 @@ class Reads:
         for name in wanted.joins:
             if data := self._joined(moment, kind, stored, name):
                 body[f"{name}_data"] = data if kind.fields[name].list else data[0]
-        if kind.name == debug.KIND and (status := self._switch.status(stored)):
+        if status := self._switch.status(kind.name, stored):
             body[debug.STATUS] = status
         if wanted.runtime and kind.name in RUNTIME:
             body["runtime"] = RUNTIME[kind.name](moment.view, stored)

@@ -22,6 +22,7 @@ PIPES = {
     "json": "The answer as one JSON document",
     "more": "Page by page",
     "save": "Into a file of yours",
+    "wireshark": "Into Wireshark, packet by packet; behind show debug ... capture live",
     "yaml": "The answer as one YAML document",
 }
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avish.config.config import Config
+from avish.config.ids import Ids
 from avish.config.store import SqliteStore, Who
 from avish.config.upgrade import NOTE as GRAMMAR
 from avish.config.upgrade import fingerprint, upgraded
@@ -23,7 +25,8 @@ from avish.controller.access import SYSTEM
 from avish.controller.accounts import Accounts
 from avish.controller.api import Api, Parties
 from avish.controller.audit import Audit
-from avish.controller.captures import Captures
+from avish.controller.capture_files import Folder
+from avish.controller.captures import Captures, Look
 from avish.controller.commit import Committer
 from avish.controller.confirm import Confirmations
 from avish.controller.deadline import Deadline
@@ -39,7 +42,6 @@ from avish.controller.rollback import Rollbacks
 from avish.controller.sessions import Sessions
 from avish.controller.status import Status
 from avish.errors import AvishError, UnavailableError
-from avish.operate.marks import describe
 from avish.schema.load import schema
 from avish.schema.model import Schema
 from avish.server.agents import agent_of
@@ -119,7 +121,7 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
     confirmations = Confirmations(store, time.time, notices)
     committer = Committer(grammar, store, engines, time.time, confirmations)
     groups = {spec.name: spec.group for spec in specs}
-    captures = Captures(home.captures, _drivers(engines), _describer(committer), time.time)
+    captures = Captures(Folder(home.captures, time.time), _drivers(engines), _looker(committer), time.time)
     rollbacks = Rollbacks(
         committer=committer,
         store=store,
@@ -191,8 +193,12 @@ def _drivers(engines: Mapping[str, Engine]) -> Callable[[str], Driver]:
     return driver
 
 
-def _describer(committer: Committer) -> Callable[[int], Mapping[str, str]]:
-    return lambda mark: describe(committer.head.config, committer.head.ids, mark)
+def _looker(committer: Committer) -> Look:
+    def look() -> tuple[Config, Ids]:
+        head = committer.head
+        return head.config, head.ids
+
+    return look
 
 
 def register(committer: Committer, members: list[Member]) -> None:

@@ -207,8 +207,9 @@ class Session:
     async def _batch(self, command: bytes | str | None) -> int:
         """Lines without prompts: of the command, or of what comes in."""
         from avish.shell.batch import BatchScreen, lines_of, run_batch
-        from avish.shell.driver import Driver, Streams
+        from avish.shell.driver import Driver
         from avish.shell.session import Session as ShellSession
+        from avish.shell.streams import Streams
 
         given = command.encode() if isinstance(command, str) else command
         as_json, text = _options(given) if given is not None else (False, b"")

@@ -13,8 +13,9 @@ from avish.errors import ApplyError, AvishError, ParseError
 from avish.lang.blocks import wanted
 from avish.lang.check import Checker
 from avish.lang.lex import LINE_LIMIT
-from avish.shell.driver import Driver, event_line
+from avish.shell.driver import Driver
 from avish.shell.explain import explain
+from avish.shell.streams import event_line
 
 Numbered = Iterator[tuple[int, str | ParseError]]
 """Line numbers from 1, and the line or why it could not be read."""
@@ -38,6 +39,16 @@ class BatchScreen:
             raise
         except OSError as error:
             raise ApplyError(f"standard output cannot be written: {error.strerror}") from None
+
+    def raw(self, data: bytes) -> None:
+        """Bytes of an answer that is no text."""
+        with self._lock:
+            buffer = getattr(self._out, "buffer", None)
+            if buffer is None:
+                self._out.write(data.decode("utf-8", "surrogateescape"))
+            else:
+                buffer.write(data)
+                buffer.flush()
 
     def err(self, text: str) -> None:
         """Something beside the answer."""

@@ -24,6 +24,7 @@ RED, GREEN, YELLOW, OFF = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 _GOOD = r"OPER_UP|UP|in sync|confirmed|running|active"
 _BAD = r"OPER_DOWN|DOWN|OPER_DISABLED|out of sync|rolled back|unreachable|broken|failed"
 _DOUBT = r"OPER_UNKNOWN|not checked|not probed|pending|awaits confirmation|standby|OPER_PROCESSING|OPER_CREATING"
+_FLOWS = (31, 32, 33, 34, 35, 36, 91, 92, 93, 94, 95, 96)
 _CELL = re.compile(rf"(?<=\| )(?:(?P<good>{_GOOD})|(?P<bad>{_BAD})|(?P<doubt>{_DOUBT}))(?=[ ,(:]*[^|]*\|)")
 _CHANGE = {"+": GREEN, "-": RED, "~": YELLOW}
 _CHANGED = re.compile(r"^ *([+~-]) ", re.MULTILINE)
@@ -41,6 +42,11 @@ def painted(text: str) -> str:
     if _CHANGED.search(text):
         return "\n".join(map(_change, text.split("\n")))
     return text
+
+
+def flow(text: str, number: int) -> str:
+    """A packet: those of one flow have one colour, of those that can be read on black and on white."""
+    return f"\x1b[{_FLOWS[number % len(_FLOWS)]}m{text}{OFF}"
 
 
 def _state(found: re.Match[str]) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -20,6 +19,7 @@ from avish.shell.effects import (
     Document,
     Effect,
     Exit,
+    Fetch,
     FileEffect,
     Frame,
     Live,
@@ -34,6 +34,7 @@ from avish.shell.effects import (
     WriteFile,
 )
 from avish.shell.session import Run, Session
+from avish.shell.streams import Streams
 
 
 class TracedClient(Client):
@@ -72,31 +73,6 @@ class Screen(Protocol):
     def frame(self, text: str, title: str) -> None: ...
     def pause(self, seconds: float) -> bool: ...
     def spawn(self, argv: tuple[str, ...]) -> int: ...
-
-
-class Streams:
-    """The captures this shell shows, each read by a thread of its own; ``show`` must be safe to call from there."""
-
-    def __init__(self, client: Client, show: Callable[[dict[str, Any], str], None]) -> None:
-        self._client = client.twin()
-        self._show = show
-        self._running: dict[str, threading.Thread] = {}
-
-    def start(self, stream: Stream) -> None:
-        """Show the events of ``stream``, unless they are shown already."""
-        thread = self._running.get(stream.path)
-        if thread is not None and thread.is_alive():
-            return
-        thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
-        self._running[stream.path] = thread
-        thread.start()
-
-    def _read(self, stream: Stream) -> None:
-        try:
-            for event in self._client.stream(stream.path):
-                self._show(event, stream.title)
-        except AvishError as error:
-            self._show({"event": "broken", "reason": str(error)}, stream.title)
 
 
 class Driver:
@@ -149,21 +125,31 @@ class Driver:
         if isinstance(effect, Call):
             return self._called(effect)
         if isinstance(effect, Live):
-            from avish.shell.live import NO_KEYBOARD, LiveScreen
-
-            if not sys.stdin.isatty():  # also that of a process that serves many sessions
-                self.screen.out(effect.text)
-                return Reply(200, NO_KEYBOARD)
-
-            self._live = self._live or LiveScreen()
-            return Reply(200, self._live.show(effect.text, effect.seconds))
+            return self._lively(effect)
         if isinstance(effect, (Ask, Confirm, Pause, Spawn)):
             return Reply(200, self._asked(effect))
-        if isinstance(effect, FileEffect):
-            from avish.shell import files  # start-up does not pay for files
-
-            return Reply(200, files.handle(effect))
+        if isinstance(effect, FileEffect | Fetch):
+            return Reply(200, self._filed(effect))
         return self._show(effect)
+
+    def _lively(self, effect: Live) -> Reply:
+        from avish.shell.live import NO_KEYBOARD, LiveScreen
+
+        if not sys.stdin.isatty():  # also that of a process that serves many sessions
+            self.screen.out(effect.text)
+            return Reply(200, NO_KEYBOARD)
+        self._live = self._live or LiveScreen()
+        return Reply(200, self._live.show(effect.text, effect.seconds))
+
+    def _filed(self, effect: FileEffect | Fetch) -> str:
+        """Start-up does not pay for files."""
+        if isinstance(effect, Fetch):
+            from avish.shell.fetch import fetch
+
+            return fetch(self.client.twin(), effect, self.screen)
+        from avish.shell import files
+
+        return files.handle(effect)
 
     def _called(self, call: Call) -> Reply:
         self.client.work_in(self.session.tenant)
@@ -197,10 +183,16 @@ class Driver:
         elif isinstance(effect, Frame):
             self._frame(effect)
         elif isinstance(effect, Stream):
-            self.streams.start(effect)
+            self._stream(effect)
         else:
             self.leaving = True
         return None
+
+    def _stream(self, effect: Stream) -> None:
+        if effect.follow:
+            self.streams.follow(effect._replace(raw=effect.raw or self.as_json), self.screen.out)
+        else:
+            self.streams.start(effect)
 
     def _rows(self, page: Rows) -> Reply | None:
         from avish.shell import listing
@@ -245,22 +237,3 @@ def document(value: Any, form: str) -> str:
 
         return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)).rstrip("\n")
     return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def event_line(event: dict[str, Any], title: str) -> str:
-    """A capture's event as a line of text; "" for one that says nothing."""
-    kind = event.get("event")
-    if kind in ("packet", "event"):
-        return str(event["line"])
-    if kind == "started":
-        return f"capture on {title}: {event.get('limits', '')} -> {event.get('file', '')}"
-    if kind == "dropped":
-        return f"capture on {title}: {event.get('count')} packets not shown here (they are in the file)"
-    if kind == "ended":
-        return (
-            f"capture on {title} ended: {event.get('reason')}; {event.get('packets')} packets in {event.get('file')}"
-            f", {event.get('lost')} lost by the kernel"
-        )
-    if kind == "broken":
-        return f"capture on {title}: no more lines here: {event.get('reason')}"
-    return ""

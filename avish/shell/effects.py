@@ -61,10 +61,27 @@ class Warn(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """Show the events of ``path`` while the session goes on; ``title`` says of what."""
+    """Show the events of ``path``; ``title`` says of what.
+
+    While the session goes on, or (``follow``) until they end. ``raw``: as JSON, one a line.
+    """
 
     path: str
     title: str
+    pipes: Pipes = ()
+    follow: bool = False
+    raw: bool = False
+
+
+class Fetch(NamedTuple):
+    """Bytes of ``path`` into a file, into a directory ("DIR/", under their own name), "-", or a program.
+
+    Answered with a Reply whose body is the path written to.
+    """
+
+    path: str
+    to: str
+    program: tuple[str, ...] = ()
 
 
 class Ask(NamedTuple):
@@ -145,9 +162,8 @@ class Exit(NamedTuple):
 
 
 FileEffect = ReadFile | WriteFile | CopyFile | RemoveFile
-Effect = (
-    Call | Print | Document | Rows | Warn | Stream | Ask | Confirm | Frame | Live | Pause | FileEffect | Spawn | Exit
-)
+Asking = Ask | Confirm | Pause | Spawn
+Effect = Call | Print | Document | Rows | Warn | Stream | Fetch | Asking | Frame | Live | FileEffect | Exit
 
 
 class Reply(NamedTuple):

@@ -124,8 +124,9 @@ def _traced(options: argparse.Namespace, where: Path | NetworkReach) -> Client:
 
 def _batch(options: argparse.Namespace, tree: Tree, client: Client) -> int:
     from avish.shell.batch import BatchScreen, run_batch
-    from avish.shell.driver import Driver, Streams
+    from avish.shell.driver import Driver
     from avish.shell.session import Session
+    from avish.shell.streams import Streams
 
     session = Session(tree, options.host, tenant=options.tenant, dry_run=options.dry_run, quiet=options.min_output)
     screen = BatchScreen(sys.stdout, sys.stderr, quiet=options.json)

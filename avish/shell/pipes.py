@@ -22,6 +22,14 @@ def piped(text: str, pipes: Sequence[Sequence[str]]) -> str:
     return text
 
 
+def stream_arguments(pipes: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The programs that lines pass one by one; ParseError for bad arguments."""
+    try:
+        return [["/usr/bin/grep", "--line-buffered", *grep.checked(list(arguments))] for _, *arguments in pipes]
+    except ValueError as error:
+        raise ParseError(str(error)) from None
+
+
 def _grep(text: str, arguments: list[str]) -> str:
     try:
         command = ["/usr/bin/grep", *grep.checked(arguments)]

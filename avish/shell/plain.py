@@ -14,10 +14,11 @@ from avish.lang.blocks import wanted
 from avish.lang.complete import Suggestion, complete
 from avish.lang.lex import lex
 from avish.lang.tree import Tree
-from avish.shell.driver import Driver, Streams, event_line
+from avish.shell.driver import Driver
 from avish.shell.explain import bug, explain
 from avish.shell.lineeditor import Interrupted, LineEditor
 from avish.shell.session import Session
+from avish.shell.streams import Streams, event_line
 
 Send = Callable[[str], None]
 """Takes text to the other side; blocks while that is slow. BrokenPipeError when nobody is there any more."""

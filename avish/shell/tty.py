@@ -28,7 +28,7 @@ from avish.lang.tree import Tree
 from avish.lang.walk import secret_due
 from avish.shell import colour, picture
 from avish.shell.bulletin import Bulletin
-from avish.shell.driver import Driver, Streams, event_line
+from avish.shell.driver import Driver
 from avish.shell.explain import bug, explain
 from avish.shell.history import LineHistory, history_file
 from avish.shell.idle import Idle, IdleError
@@ -38,6 +38,7 @@ from avish.shell.lexer import LineLexer
 from avish.shell.names import Names
 from avish.shell.pager import Pager
 from avish.shell.session import Session
+from avish.shell.streams import Streams, event_line, pausing
 from avish.shell.suggest import FromHistory
 
 STREAM_WAIT = 5.0
@@ -61,10 +62,11 @@ class Terminal:
         self.unfinished = ""
         """What a paste has behind its last line."""
         self._picture: str | None = None
+        self.streams = Streams(client, self.event)
         self.prompt = self._prompt_session()
         self.beside: PromptSession[str] = PromptSession(output=self.prompt.output, color_depth=self.prompt.color_depth)
         """For answers and values: no help, no history."""
-        self.driver = Driver(session, client, self, Streams(client, self.event), as_json=False)
+        self.driver = Driver(session, client, self, self.streams, as_json=False)
         self.bulletin = Bulletin(client, lambda: session.settings.timezone, self._tell, self.prompt.app.invalidate)
 
     def _prompt_session(self) -> PromptSession[str]:
@@ -80,6 +82,7 @@ class Terminal:
             color_depth=None if self.colours else ColorDepth.MONOCHROME,
             output=_output(),
         )
+        pausing(found, self.streams)
         found.app.key_processor.before_key_press += lambda _: self.idle.touch()
         return found
 
@@ -152,9 +155,10 @@ class Terminal:
 
         Waits for the terminal, so that a slow one loses lines at the controller, where they are counted.
         """
-        if text := event_line(event, title):
+        self.streams.show_status(self.prompt)
+        if event.get("event") != "status" and (text := event_line(event, title)):
             self.idle.touch()
-            self._above(text)
+            self._above(colour.flow(text, event["flow"]) if self.colours and "flow" in event else text)
 
     def _tell(self, text: str) -> None:
         """What nobody here asked for."""

@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
 import shutil
 import socket
 import struct
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tap_lab import CLIENT, HANG, RULE, SERVER, SERVICE, VIP, Lab, Reader, inside, run
 
 from dataplane import capture
+from dataplane.caprules import ruleset
 from dataplane.capture import GROUP_BASE, KernelCapture, clean_stale
 from dataplane.errors import RefusedError
-from dataplane.model import NAT_MARK, CaptureSpec, Packet
-from dataplane.netlink import messages
 from dataplane.nflog import HeldPackets, LogReader, fingerprint
-from dataplane.pcapng import PcapngWriter
-
-CLIENT, SERVER, VIP = "10.91.1.2", "10.91.2.2", "10.91.1.100"
-SERVICE, RULE = 7, NAT_MARK | 3
-CLONE_NEWNET = 0x40000000
-HANG = 20.0
-
-RULES = f"""
-table ip service {{
-  chain dstnat {{
-    type nat hook prerouting priority dstnat; policy accept;
-    ip daddr {VIP} meta l4proto {{ tcp, udp }} th dport 2121 ct mark set {SERVICE} meta mark set 1 dnat to {SERVER}:8021
-  }}
-  chain srcnat {{
-    type nat hook postrouting priority srcnat; policy accept;
-    ip saddr 10.91.2.0/24 tcp sport 2020 ct mark set {RULE} snat to {VIP}
-  }}
-}}
-"""
+from dataplane.pcapng import Entry, PcapngEncoder
+from dataplane.taps import CaptureSpec, Packet, Port
 
 
 def ip_packet(
@@ -66,13 +45,13 @@ def record(prefix: str, data: bytes, *, sequence: int, mark: int = 0, stamp: flo
 
 
 def read(reader: LogReader, datagram: bytes, now: float) -> list[Packet]:
-    return reader.packets(messages(datagram), now)
+    return reader.packets(datagram, round(now * 1e9))
 
 
 def held(src: str = CLIENT, **fields: object) -> Packet:
     defaults: dict[str, object] = {"sport": 40000, "dport": 21}
     data = ip_packet(src, VIP, **(defaults | fields))  # type: ignore[arg-type]
-    return Packet(1000.0, "before", "original", 0, "eth1", len(data), data)
+    return Packet(1000 * 10**9, "before", "original", 0, "eth1", len(data), data)
 
 
 def test_a_first_packet_comes_out_when_its_translation_is_seen() -> None:
@@ -92,12 +71,12 @@ def test_a_packet_without_a_time_long_after_the_last_one_gets_the_time_of_its_ar
     reader = LogReader()
     data = ip_packet(CLIENT, VIP, sport=1, dport=2)
     read(reader, record("before-original", data, sequence=0, mark=1, stamp=1000.0), 1000.1)
-    assert read(reader, record("after-reply", data, sequence=1, mark=1), 1007.5)[0].time == 1007.5
+    assert read(reader, record("after-reply", data, sequence=1, mark=1), 1007.5)[-1].time == 1007.5
 
 
 def test_many_records_in_a_datagram_and_foreign_prefixes() -> None:
     data = ip_packet(CLIENT, VIP, sport=1, dport=2)
-    datagram = b"".join(record("before-reply", data, sequence=n, mark=RULE, stamp=5.0) for n in range(64))
+    datagram = b"".join(record("after-reply", data, sequence=n, mark=RULE, stamp=5.0) for n in range(64))
     datagram += record("somebody else", data, sequence=64)
     found = read(LogReader(), datagram, 5.0)
     assert len(found) == 64
@@ -125,7 +104,7 @@ def test_of_packets_alike_the_one_with_most_unchanged_ends_is_taken() -> None:
     packets.add(one)
     packets.add(other)
     after = ip_packet(CLIENT, SERVER, sport=40001, dport=53, ident=0, protocol=17, text=b"query")
-    seen = Packet(1000.0, "after", "original", 5, "eth2", len(after), after)
+    seen = Packet(1000 * 10**9, "after", "original", 5, "eth2", len(after), after)
     assert packets.take(seen) is other
     assert packets.take(seen) is one
     assert packets.take(seen) is None
@@ -140,74 +119,13 @@ def test_held_packets_are_bounded_in_number_and_time() -> None:
         packets.add(held(ident=1))
     assert len(packets) <= HeldPackets.LIMIT
     late = held(ident=9)
-    packets.add(Packet(late.time + 10, "before", "original", 0, "eth1", late.length, late.data))
+    packets.add(Packet(late.ns + 10**10, "before", "original", 0, "eth1", late.length, late.data))
     assert len(packets) == 1
 
 
 @pytest.mark.parametrize("data", [b"", b"E", b"\x45" + bytes(19), bytes(9) + b"\x06"])
 def test_a_fingerprint_of_anything(data: bytes) -> None:
     assert fingerprint(data) == fingerprint(data)
-
-
-@contextlib.contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """The calling thread in a network namespace; sockets made there stay there."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    home, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(f"/run/netns/{namespace}", os.O_RDONLY)
-    try:
-        assert libc.setns(there, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
-        yield
-    finally:
-        assert libc.setns(home, CLONE_NEWNET) == 0
-        os.close(home)
-        os.close(there)
-
-
-def run(*command: str, text: str = "") -> str:
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=HANG).stdout
-
-
-class Lab:
-    """client - engine - server; the engine translates as RULES say."""
-
-    def __init__(self) -> None:
-        self.client, self.engine, self.server = (f"t{os.getpid()}x{name}" for name in ("c", "e", "s"))
-
-    def build(self) -> None:
-        for name in (self.client, self.engine, self.server):
-            run("ip", "netns", "add", name)
-            run("ip", "-n", name, "link", "set", "lo", "up")
-        self._wire(self.client, CLIENT, "eth1", "10.91.1.1")
-        self._wire(self.server, SERVER, "eth2", "10.91.2.1")
-        run("ip", "-n", self.engine, "addr", "add", f"{VIP}/32", "dev", "lo")
-        with inside(self.engine):
-            Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-            run("nft", "-f", "-", text=RULES)
-
-    def _wire(self, host: str, address: str, port: str, gateway: str) -> None:
-        run("ip", "-n", host, "link", "add", "eth0", "type", "veth", "peer", "name", port, "netns", self.engine)
-        for namespace, device, own in ((host, "eth0", address), (self.engine, port, gateway)):
-            run("ip", "-n", namespace, "addr", "add", f"{own}/24", "dev", device)
-            run("ip", "-n", namespace, "link", "set", device, "up")
-        run("ip", "-n", host, "route", "add", "default", "via", gateway)
-
-    def remove(self) -> None:
-        for name in (self.client, self.engine, self.server):
-            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
-
-    def listen(self, namespace: str, port: int) -> socket.socket:
-        with inside(namespace):
-            listener = socket.create_server(("", port))
-        listener.settimeout(HANG)
-        return listener
-
-    def connect(self, namespace: str, target: tuple[str, int], source_port: int = 0) -> socket.socket:
-        with inside(namespace):
-            return socket.create_connection(target, HANG, ("", source_port) if source_port else None)
-
-    def tables(self) -> list[str]:
-        with inside(self.engine):
-            return run("nft", "list", "tables").splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -218,38 +136,6 @@ def lab() -> Iterator[Lab]:
         yield made
     finally:
         made.remove()
-
-
-class Reader:
-    """A capture read in a thread of its own, inside the engine's namespace."""
-
-    def __init__(self, lab: Lab, snaplen: int = 256) -> None:
-        self.packets: list[Packet] = []
-        self.lab = lab
-        with inside(lab.engine):
-            self.capture = KernelCapture(CaptureSpec("nat", snaplen))
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        with inside(self.lab.engine):
-            for packet in self.capture:
-                if packet is not None:
-                    with self._changed:
-                        self.packets.append(packet)
-                        self._changed.notify_all()
-
-    def wait_for(self, count: int) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.packets) >= count, HANG), f"{len(self.packets)} of {count}"
-
-    def close(self) -> list[Packet]:
-        with inside(self.lab.engine):
-            self.capture.close()
-        self._thread.join(HANG)
-        assert not self._thread.is_alive()
-        return self.packets
 
 
 def ends(packet: Packet) -> tuple[str, int, str, int]:
@@ -366,10 +252,9 @@ def test_a_long_flow_is_whole(lab: Lab, tmp_path: Path, segments: int, snaplen: 
         assert sum(p.length - 20 - (p.data[32] >> 4) * 4 for p in replies) >= size
         assert all(len(p.data) == min(p.length, snaplen or p.length) for p in replies)
         assert (max(p.length for p in replies) > 1500) == (segments > 1)
-    writer = PcapngWriter(tmp_path / "flow.pcapng")
-    for p in packets:
-        writer.write(interface=p.interface, time=p.time, data=p.data, length=p.length, comment=f"point={p.point}")
-    writer.close()
+    encoder = PcapngEncoder()
+    entries = [Entry(Port(p.interface, p.link), "", p.ns, p.data, p.length, f"point={p.point}") for p in packets]
+    (tmp_path / "flow.pcapng").write_bytes(encoder.header() + encoder.packets(entries))
     if shutil.which("tshark"):
         shown = run("tshark", "-r", str(tmp_path / "flow.pcapng"), "-T", "fields", "-e", "frame.comment")
         assert shown.count("point=") == len(packets)
@@ -379,15 +264,15 @@ def test_a_long_flow_is_whole(lab: Lab, tmp_path: Path, segments: int, snaplen: 
 def test_close_removes_the_table_and_wakes_the_reader_and_may_be_repeated(lab: Lab) -> None:
     before = lab.tables()
     reader = Reader(lab)
-    assert f"table ip {reader.capture.table}" in lab.tables()
+    assert f"table inet {reader.capture.table}" in lab.tables()
     reader.close()
     reader.close()
     assert lab.tables() == before
     unread = Reader.__new__(Reader)
     with inside(lab.engine):
-        unread.capture = KernelCapture(CaptureSpec("nat"))
+        unread.capture = KernelCapture(CaptureSpec(("nat",)))
         unread.capture.close()
-        assert [packet for packet in unread.capture if packet] == []
+        assert [batch for batch in unread.capture if batch] == []
     assert lab.tables() == before
 
 
@@ -421,10 +306,10 @@ def test_tables_of_the_dead_go_those_of_the_living_stay(lab: Lab) -> None:
     before = lab.tables()
     reader = Reader(lab)
     with inside(lab.engine):
-        run("nft", "-f", "-", text=capture.ruleset("avish_cap_900", GROUP_BASE + 900))
+        run("nft", "-f", "-", text=ruleset(CaptureSpec(("nat",)), "avish_cap_900", GROUP_BASE + 900))
         assert clean_stale() == ["avish_cap_900"]
         assert clean_stale() == []
-    assert f"table ip {reader.capture.table}" in lab.tables()
+    assert f"table inet {reader.capture.table}" in lab.tables()
     reader.close()
     assert lab.tables() == before
 
@@ -434,12 +319,12 @@ def test_packets_lost_in_the_kernel_are_counted_each(lab: Lab, monkeypatch: pyte
     other = Reader(lab)  # has the ordinary buffer and loses nothing, so it knows how many there were
     monkeypatch.setattr(capture, "RECEIVE_BUFFER", 100_000)
     with inside(lab.engine):
-        tap = KernelCapture(CaptureSpec("nat", 1500))
+        tap = KernelCapture(CaptureSpec(("nat",), 1500))
         download(lab, 20_000_000)
-        packets = iter(tap)
-        got = [next(packets)]
+        batches = iter(tap)
+        got = list(next(batches).packets)
         tap.close()
-        got += [packet for packet in packets if packet is not None]
+        got += [packet for batch in batches if batch is not None for packet in batch.packets]
         sent = len(other.close())
     assert tap.lost > 0
     assert other.capture.lost == 0

@@ -4,9 +4,10 @@ import pytest
 
 from dataplane.errors import RefusedError, UnreachableError
 from dataplane.fake import FakeDriver
-from dataplane.model import CaptureSpec, Interface, NatRule, Packet, Service, SeState
+from dataplane.model import Interface, NatRule, Service, SeState
+from dataplane.taps import Batch, CaptureSpec, Packet
 
-PACKET = Packet(1.0, "after", "reply", 5, "eth1", 40, b"")
+PACKET = Packet(10**9, "after", "reply", 5, "eth1", 40, b"")
 
 
 @pytest.fixture
@@ -36,8 +37,8 @@ def test_it_shows_what_it_was_given(driver):
 
 
 def test_its_capture_gives_what_it_was_fed(driver):
-    tap = driver.capture(CaptureSpec("nat"))
+    tap = driver.capture(CaptureSpec(("nat",)))
     driver.captures[0].feed([None, PACKET])
     tap.close()
     tap.close()
-    assert list(tap) == [None, PACKET]
+    assert list(tap) == [None, Batch([PACKET])]

@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from states import every_construct
@@ -21,8 +22,9 @@ from dataplane import remote, wire
 from dataplane.diff import diff
 from dataplane.errors import DataplaneError, UnreachableError
 from dataplane.links import gratuitous_arp
-from dataplane.model import NAT_MARK, Address, AddressMatch, CaptureSpec, Listener, NatRule, PortMatch, Service, SeState
+from dataplane.model import NAT_MARK, Address, AddressMatch, Listener, NatRule, PortMatch, Service, SeState
 from dataplane.remote import RemoteDriver
+from dataplane.taps import CaptureSpec
 
 HANG = 10
 CLIENT, ENGINE, VIP = "10.81.0.10", "10.81.0.2", "10.81.0.50"
@@ -313,13 +315,13 @@ def test_the_socket_is_for_root_only(lab):
 
 def test_a_capture_streams_both_sides_of_translated_packets(lab, driver, traffic):
     server = traffic.listen("s1", 8080)
-    tap = driver.capture(CaptureSpec("nat"))
+    tap = driver.capture(CaptureSpec(("nat",)))
     client = traffic.connect("c", VIP, 81)
     traffic.accepted(server)
     packets = []
-    for packet in tap:
-        if packet is not None:
-            packets.append(packet)
+    for batch in tap:
+        if batch is not None:
+            packets += batch.packets
             if len(packets) == 6:  # SYN, SYN-ACK, ACK, on both sides
                 tap.close()
     first, second = packets[:2]
@@ -333,7 +335,7 @@ def test_a_capture_streams_both_sides_of_translated_packets(lab, driver, traffic
 
 
 def test_a_capture_ends_when_its_reader_goes(lab, driver):
-    tap = driver.capture(CaptureSpec("nat"))
+    tap = driver.capture(CaptureSpec(("nat",)))
     assert "avish_cap" in lab.inside("e", "nft", "list", "tables")
     tap.close()
     deadline = time.monotonic() + HANG
@@ -341,15 +343,28 @@ def test_a_capture_ends_when_its_reader_goes(lab, driver):
         assert time.monotonic() < deadline
 
 
-def test_a_capture_of_a_frozen_agent_ends(lab, driver, monkeypatch):
-    monkeypatch.setattr(remote, "CAPTURE_SECONDS", 0.1)
-    tap = driver.capture(CaptureSpec("nat"))
+def children(pid):
+    """The processes that a process has started and that run."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(one) for thread in threads for one in (thread / "children").read_text().split()]
+
+
+def test_a_capture_outlives_a_frozen_agent_and_ends_when_its_own_process_freezes(lab, driver, monkeypatch):
+    monkeypatch.setattr(remote, "CAPTURE_SECONDS", 2.0)
+    tap = driver.capture(CaptureSpec(("nat",)))
+    (child,) = children(lab.process.pid)
     lab.process.send_signal(signal.SIGSTOP)
     try:
-        with pytest.raises(UnreachableError, match="said nothing"):
-            list(tap)
+        batches = iter(tap)
+        assert next(batches) is None
     finally:
         lab.process.send_signal(signal.SIGCONT)
+    os.kill(child, signal.SIGSTOP)
+    try:
+        with pytest.raises(UnreachableError, match="said nothing"):
+            list(batches)
+    finally:
+        os.kill(child, signal.SIGCONT)
     deadline = time.monotonic() + HANG
     while "avish_cap" in lab.inside("e", "nft", "list", "tables"):
         assert time.monotonic() < deadline

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dataplane.pcapng import PcapngWriter
+from dataplane.pcapfile import CaptureFile
+from dataplane.pcapng import Entry, PcapngEncoder, each_packet, merge, outbound
+from dataplane.taps import LINK_ETHERNET, LINK_RAW, Port
 
 UDP = bytes.fromhex("4500001c000140004011 0000 0a000001 0a000002 0035 0036 0008 0000".replace(" ", ""))
 
@@ -28,8 +32,15 @@ def blocks(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def write(writer: PcapngWriter, **changes: Any) -> None:
-    writer.write(**({"interface": "eth1", "time": 1700000000.123456, "data": UDP, "length": len(UDP)} | changes))
+def entry(**changes: Any) -> Entry:
+    fields = {"port": Port("eth1", LINK_RAW), "source": "", "ns": 1700000000_123456000, "data": UDP, "length": len(UDP)}
+    return Entry(**(fields | changes))
+
+
+def written(path: Path, *entries: Entry, **about: Any) -> Path:
+    encoder = PcapngEncoder(**about)
+    path.write_bytes(encoder.header() + encoder.packets(entries))
+    return path
 
 
 def tshark(path: Path, *fields: str) -> list[str]:
@@ -43,83 +54,114 @@ def tshark(path: Path, *fields: str) -> list[str]:
 
 
 def test_every_block_is_whole_and_in_the_file_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "a.pcapng"
-    writer = PcapngWriter(path, snaplen=256, comment="odd")
+    encoder = PcapngEncoder(snaplen=256, comment="odd")
+    file = CaptureFile(tmp_path / "a.pcapng", encoder.header())
     for number in range(1, 6):
-        write(writer, data=UDP[: 20 + number], comment="x" * number, interface=f"eth{number % 2}")
-        kinds = [kind for kind, _ in blocks(path.read_bytes())]
-        assert kinds.count(6) == number == writer.packets
-        assert writer.size == path.stat().st_size
+        one = entry(data=UDP[: 20 + number], comment="x" * number, port=Port(f"eth{number % 2}", LINK_RAW))
+        file.append(encoder.packets([one]), 1)
+        kinds = [kind for kind, _ in blocks(file.path.read_bytes())]
+        assert kinds.count(6) == number == file.packets
+        assert file.size == file.path.stat().st_size
     assert kinds.count(1) == 2
     assert kinds[0] == 0x0A0D0D0A
-    writer.close()
-    writer.close()
+    file.close()
+    file.close()
 
 
 def test_time_lengths_and_direction(tmp_path: Path) -> None:
-    path = tmp_path / "a.pcapng"
-    writer = PcapngWriter(path)
-    write(writer, length=1500, outbound=True)
+    path = written(tmp_path / "a.pcapng", entry(length=1500, outbound=True))
     _, body = blocks(path.read_bytes())[2]
     number, high, low, kept, length = struct.unpack_from("<IIIII", body)
     assert (number, (high << 32) + low, kept, length) == (0, 1700000000_123456000, len(UDP), 1500)
     assert struct.unpack_from("<HHI", body, 20 + len(UDP)) == (2, 4, 2)
-    writer.close()
+    (found,) = each_packet(path.read_bytes())
+    assert outbound(found.options)
 
 
 def test_the_file_is_private_and_never_overwrites(tmp_path: Path) -> None:
     path = tmp_path / "a.pcapng"
-    PcapngWriter(path).close()
+    CaptureFile(path, b"").close()
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(FileExistsError):
-        PcapngWriter(path)
+        CaptureFile(path, b"")
 
 
-def test_tshark_reads_a_file_that_is_still_written(tmp_path: Path) -> None:
-    path = tmp_path / "a.pcapng"
-    writer = PcapngWriter(path, snaplen=64)
-    write(writer, comment='side=internal rule="nät/1 größer"')
-    write(writer, interface="eth2", data=UDP[:24], length=len(UDP))
-    shown = tshark(
-        path, "frame.comment", "frame.interface_name", "ip.src", "udp.srcport", "frame.time_epoch", "frame.len"
+def test_tshark_reads_comments_names_of_interfaces_and_their_engine(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "a.pcapng",
+        entry(comment='side=internal rule="nät/1 größer"', source="service engine se1"),
+        entry(port=Port("eth2", LINK_RAW), data=UDP[:24]),
+        entry(port=Port("eth2", LINK_ETHERNET), data=bytes(12) + b"\x08\x00" + UDP, length=14 + len(UDP)),
+        snaplen=64,
     )
-    assert shown[0].split("\t")[:4] == ['side=internal rule="nät/1 größer"', "eth1", "10.0.0.1", "53"]
-    assert shown[0].split("\t")[4].startswith("1700000000.123456")
-    assert shown[1].split("\t")[1:3] == ["eth2", "10.0.0.1"]
-    assert shown[1].split("\t")[5] == str(len(UDP))
-    writer.close()
+    fields = ("frame.comment", "frame.interface_name", "ip.src", "udp.srcport", "frame.time_epoch", "frame.len")
+    shown = [line.split("\t") for line in tshark(path, *fields, "frame.interface_description")]
+    assert shown[0][:4] == ['side=internal rule="nät/1 größer"', "eth1", "10.0.0.1", "53"]
+    assert shown[0][4].startswith("1700000000.123456")
+    assert shown[0][6] == "service engine se1"
+    assert shown[1][1:3] == ["eth2", "10.0.0.1"]
+    assert shown[1][5] == str(len(UDP))
+    assert shown[2][1:4] == ["eth2", "10.0.0.1", "53"]
 
 
 def test_a_packet_of_64_kilobytes_and_an_endless_comment(tmp_path: Path) -> None:
-    path = tmp_path / "a.pcapng"
-    writer = PcapngWriter(path)
-    write(writer, data=bytes(65535), length=65535, comment="ä" * 70000)
+    path = written(tmp_path / "a.pcapng", entry(data=bytes(65535), length=65535, comment="ä" * 70000))
     kind, body = blocks(path.read_bytes())[-1]
     assert kind == 6
     code, length = struct.unpack_from("<HH", body, 20 + 65536)
     assert code == 1
     assert body[20 + 65536 + 4 :][:length].decode() == "ä" * (length // 2)
-    writer.close()
 
 
 def test_a_full_disk_leaves_whole_blocks_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.pcapng"
-    writer = PcapngWriter(path)
-    write(writer)
-    whole = path.read_bytes()
+    encoder = PcapngEncoder()
+    file = CaptureFile(tmp_path / "a.pcapng", encoder.header())
+    file.append(encoder.packets([entry()]), 1)
+    whole = file.path.read_bytes()
     real = os.write
 
-    def short(file: int, data: bytes) -> int:
+    def short(handle: int, data: bytes) -> int:
         if len(data) < 20:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(file, data[: len(data) - 10])
+        return real(handle, data[: len(data) - 10])
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", short)
         with pytest.raises(OSError, match="No space"):
-            write(writer)
-    assert path.read_bytes() == whole
-    assert (writer.packets, writer.size) == (1, len(whole))
-    write(writer)
-    assert [kind for kind, _ in blocks(path.read_bytes())] == [0x0A0D0D0A, 1, 6, 6]
-    writer.close()
+            file.append(encoder.packets([entry()]), 1)
+    assert file.path.read_bytes() == whole
+    assert (file.packets, file.size) == (1, len(whole))
+    file.append(encoder.packets([entry()]), 1)
+    assert [kind for kind, _ in blocks(file.path.read_bytes())] == [0x0A0D0D0A, 1, 6, 6]
+    file.close()
+
+
+def test_many_files_become_one_in_the_order_of_time(tmp_path: Path) -> None:
+    one = written(tmp_path / "1", *(entry(ns=n, port=Port("eth1", LINK_RAW)) for n in (1, 4, 3)))
+    other = written(tmp_path / "2", *(entry(ns=n, port=Port("eth2", LINK_RAW)) for n in (2, 6)), entry(ns=5))
+    (tmp_path / "2").write_bytes(other.read_bytes() + b"\x06\0\0\0\x40\0\0\0cut")  # still written
+    with (tmp_path / "whole").open("wb") as sink:
+        assert merge([one, other], sink) == 6
+    whole = (tmp_path / "whole").read_bytes()
+    assert [(packet.ns, packet.number) for packet in each_packet(whole)] == [
+        (1, 0),
+        (2, 1),
+        (3, 0),
+        (4, 0),
+        (5, 0),
+        (6, 1),
+    ]
+    assert [kind for kind, _ in blocks(whole)].count(1) == 2
+
+
+def test_what_is_no_pcapng_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"this is a text and no file")
+    with (tmp_path / "whole").open("wb") as sink, pytest.raises(ValueError, match="is no pcapng file"):
+        merge([path], sink)
+
+
+@settings(max_examples=100)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_walked_through(data: bytes) -> None:
+    assert all(0 <= one.offset < len(data) for one in each_packet(data))

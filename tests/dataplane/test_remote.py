@@ -9,8 +9,9 @@ import pytest
 
 from dataplane import remote, wire
 from dataplane.errors import UnreachableError
-from dataplane.model import CaptureSpec, SeState
+from dataplane.model import SeState
 from dataplane.remote import RemoteDriver
+from dataplane.taps import CaptureSpec
 
 HANG = 20
 UNKNOWN = {"~": "NoSuchClass", "v": []}
@@ -74,16 +75,16 @@ def test_a_row_that_cannot_be_read_is_no_answer(agent, driver):
 
 
 def test_a_packet_that_cannot_be_read_ends_the_capture(agent, driver):
-    agent.start({"part": [], "lost": 0}, {"part": [UNKNOWN], "lost": 0})
-    tap = driver.capture(CaptureSpec("nat"))
+    agent.start({"part": "", "lost": 0}, {"part": {"packets": "many"}, "lost": 0})
+    tap = driver.capture(CaptureSpec(("nat",)))
     with pytest.raises(UnreachableError, match="cannot be understood"):
         list(tap)
 
 
 def test_an_agent_that_falls_silent_ends_the_capture(agent, driver, monkeypatch):
     monkeypatch.setattr(remote, "CAPTURE_SECONDS", 0.05)
-    agent.start({"part": [], "lost": 0}, {"part": [], "lost": 0})
-    packets = iter(driver.capture(CaptureSpec("nat")))
+    agent.start({"part": "", "lost": 0}, {"part": "", "lost": 0})
+    packets = iter(driver.capture(CaptureSpec(("nat",))))
     assert next(packets) is None
     with pytest.raises(UnreachableError, match=r"said nothing for 0\.05 s"):
         next(packets)

@@ -11,7 +11,8 @@ from states import every_construct, states
 from dataplane import wire
 from dataplane.diff import diff
 from dataplane.errors import RefusedError, UnreachableError
-from dataplane.model import CaptureSpec, Interface, Packet, SeState
+from dataplane.model import Interface, SeState
+from dataplane.taps import CaptureSpec, PacketMatch
 
 
 def travel(value):
@@ -30,8 +31,8 @@ def test_states_and_plans_arrive_as_they_left(old, new):
     [
         every_construct(),
         diff(SeState(), every_construct()),
-        Packet(1.5, "before", "reply", 0x80000001, "eth1", 1500, bytes(range(256))),
-        CaptureSpec("nat", 96),
+        bytes(range(256)),
+        CaptureSpec(("nat",), 96, (PacketMatch(tcp=True),)),
         (Interface("eth1", 2, "02:00:00:00:00:01", 1500, True, ("10.0.0.1/24",)),),
         {"plain": None, "~": "a tag that is data"},
         {1: "number", "a": 2.5},

@@ -1,0 +1,211 @@
+"""Captures as they are shown: read by threads of their own, through grep, paused, with a status line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from avish.api.client import Client
+from avish.errors import AvishError
+from avish.shell.effects import Pipes, Stream
+
+if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
+
+Event = dict[str, Any]
+Show = Callable[[Event, str], None]
+_REMEMBERED = 5000
+
+
+class Streams:
+    """The captures this shell shows; ``show`` must be safe to call from their threads.
+
+    ``paused``: packets are not shown, but counted. ``status``: what is said of each capture, by title.
+    """
+
+    def __init__(self, client: Client, show: Show) -> None:
+        self._client = client.twin()
+        self._show = show
+        self._running: dict[str, threading.Thread] = {}
+        self._missed: dict[str, int] = {}
+        self.paused = False
+        self.status: dict[str, Event] = {}
+        self.shown = 0
+        self.held = 0
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is shown."""
+        return any(thread.is_alive() for thread in self._running.values())
+
+    def start(self, stream: Stream) -> None:
+        """Show the events of ``stream``, unless they are shown already."""
+        thread = self._running.get(stream.path)
+        if thread is not None and thread.is_alive():
+            return
+        thread = threading.Thread(target=self._read, args=(stream, None), daemon=True)
+        self._running[stream.path] = thread
+        thread.start()
+
+    def follow(self, stream: Stream, out: Callable[[str], None]) -> None:
+        """Show the events until they end; ``out`` takes them as JSON where that is asked for. Raises AvishError."""
+        self._read(stream, out, raises=True)
+
+    def status_line(self) -> str:
+        """What is to be said of the captures that are shown; "" while there is none."""
+        if not self.status:
+            return ""
+        held = " PAUSED (Ctrl-S goes on)" if self.paused else " Ctrl-S pauses"
+        parts = [
+            f"{title}: seen {one['seen']} kept {one['kept']} shown {self.shown}"
+            f" dropped kernel {one['lost']} queue {one['queue']} screen {one['screen'] + self.held}"
+            f", {_size(one['bytes'])}, left {one['left']}"
+            for title, one in self.status.items()
+        ]
+        return " | ".join(parts) + held
+
+    def show_status(self, prompt: PromptSession[str]) -> None:
+        """Put the status line below a prompt; from any thread."""
+        prompt.bottom_toolbar = self.status_line() or None
+        prompt.app.invalidate()
+
+    def _read(self, stream: Stream, out: Callable[[str], None] | None, *, raises: bool = False) -> None:
+        sieve = Sieve(stream.pipes, lambda event: self._show(event, stream.title)) if stream.pipes else None
+        try:
+            for event in self._client.stream(stream.path):
+                if stream.raw and out is not None:
+                    out(json.dumps(event, ensure_ascii=False))
+                else:
+                    self._pass(event, stream.title, sieve)
+        except AvishError as error:
+            if raises:
+                raise
+            self._show({"event": "broken", "reason": str(error)}, stream.title)
+        finally:
+            if sieve is not None:
+                sieve.close()
+            if self.status.pop(stream.title, None) is not None:
+                self._show({"event": "status"}, stream.title)
+
+    def _pass(self, event: Event, title: str, sieve: Sieve | None) -> None:
+        kind = event.get("event")
+        if kind == "packet":
+            if self.paused:
+                self.held += 1
+                return
+            self.shown += 1
+            if sieve is not None:
+                sieve.put(event)
+                return
+        elif kind in ("status", "ended"):
+            dropped = int(event.get("queue", 0)) + int(event.get("screen", 0))
+            event = {**event, "missed": dropped - self._missed.get(title, 0)}
+            self._missed[title] = dropped
+            if kind == "status":
+                self.status[title] = event
+            elif sieve is not None:
+                sieve.close()
+        self._show(event, title)
+
+
+def pausing(prompt: PromptSession[str], streams: Streams) -> None:
+    """Give a prompt the key that pauses: Ctrl-S, while a capture is shown."""
+    from prompt_toolkit.filters import Condition
+    from prompt_toolkit.key_binding import KeyBindings, merge_key_bindings
+
+    keys = KeyBindings()
+
+    @keys.add("c-s", filter=Condition(lambda: streams.active))
+    def _(_: object) -> None:
+        streams.paused = not streams.paused
+        streams.show_status(prompt)
+
+    own = [keys] if prompt.key_bindings is None else [prompt.key_bindings, keys]
+    prompt.key_bindings = merge_key_bindings(own)
+
+
+class Sieve:
+    """Packets through ``| grep``; those that pass go to ``show``, coloured as they were."""
+
+    def __init__(self, pipes: Pipes, show: Callable[[Event], None]) -> None:
+        from avish.shell.pipes import stream_arguments
+
+        self._show = show
+        self._fed: deque[Event] = deque(maxlen=_REMEMBERED)
+        pipe = subprocess.PIPE
+        self._children: list[subprocess.Popen[str]] = []
+        source: Any = pipe
+        for arguments in stream_arguments(pipes):
+            child = subprocess.Popen(arguments, stdin=source, stdout=pipe, text=True, bufsize=1)
+            if self._children and source is not None:
+                source.close()
+            self._children.append(child)
+            source = child.stdout
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def put(self, event: Event) -> None:
+        """Offer a packet."""
+        first = self._children[0].stdin
+        if first is not None and not first.closed:
+            self._fed.append(event)
+            try:
+                first.write(f"{event['line']}\n")
+            except BrokenPipeError:
+                return  # grep has had enough: -m
+
+    def close(self) -> None:
+        """No more packets; those that pass are shown on return."""
+        first = self._children[0].stdin
+        if first is not None and not first.closed:
+            try:
+                first.close()
+            except BrokenPipeError:
+                return
+        self._reader.join()
+        for child in self._children:
+            child.wait()
+
+    def _read(self) -> None:
+        last = self._children[-1].stdout
+        if last is None:
+            return
+        for text in last:
+            line = text.rstrip("\n")
+            while self._fed and self._fed[0]["line"] != line and line in {one["line"] for one in self._fed}:
+                self._fed.popleft()
+            same = bool(self._fed) and self._fed[0]["line"] == line
+            self._show(self._fed.popleft() if same else {"event": "packet", "line": line})
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
+
+
+def event_line(event: Event, title: str) -> str:
+    """A capture's event as a line of text; "" for one that says nothing."""
+    kind = event.get("event")
+    if kind == "packet":
+        return str(event["line"])
+    text = _TEXTS[kind](event) if kind in _TEXTS else ""
+    return f"capture on {title}{text}" if text else ""
+
+
+_TEXTS: dict[Any, Callable[[Event], str]] = {
+    "started": lambda event: f": {event.get('limits', '')} -> {event.get('file', '')}",
+    "note": lambda event: f": {event.get('text')}",
+    "status": lambda event: _missed_text(event.get("missed", 0)),
+    "ended": lambda event: (
+        f" ended: {event.get('reason')}; {event.get('packets')} packets in {event.get('file')}"
+        f", {event.get('lost')} lost by the kernel"
+    ),
+    "broken": lambda event: f": no more lines here: {event.get('reason')}",
+}
+
+
+def _missed_text(count: int) -> str:
+    return f": {count} packets not shown here (they are in the file)" if count else ""
