@@ -7,7 +7,7 @@ from time import gmtime, strftime
 from typing import Any
 
 from avish.schema.model import Column, Field, Message, ObjectType
-from avish.schema.types import ref_name
+from avish.schema.types import Ref, ref_name
 
 WRAP = 80
 HIDDEN = ("url", "_last_modified")
@@ -55,13 +55,18 @@ def configured(message: Message, body: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in body.items():
         item = message.fields.get(name)
         if item is None or item.message is None:
-            if item is None or item.default is None or item.required or value != item.default:
+            if item is None or item.default is None or item.required or _plain(item, value) != item.default:
                 result[name] = value
         elif item.list:
             result[name] = [configured(item.message, one) for one in value]
         elif inner := configured(item.message, value):
             result[name] = inner
     return result
+
+
+def _plain(item: Field, value: Any) -> Any:
+    """A reference by its name, as defaults have it."""
+    return ref_name(value) if isinstance(item.type, Ref) and isinstance(value, str) else value
 
 
 def _field_rows(item: Field, value: Any, indent: str) -> Iterator[Pair]:
