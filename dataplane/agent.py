@@ -20,13 +20,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dataplane import sysctl, tap, wire
-from dataplane.diff import Plan
+from dataplane.diff import Plan, applied
 from dataplane.errors import DataplaneError, RefusedError
+from dataplane.failover import Failover
 from dataplane.health import Monitor
 from dataplane.local import LocalDriver
 from dataplane.model import Row, SeState
@@ -61,12 +63,20 @@ def enter(namespace: str) -> None:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an agent does by itself, whether it is asked or not."""
+
+    health: Monitor
+    failover: Failover
+
+
 class Agent:
     """Serves a driver: one thread per connection."""
 
-    def __init__(self, driver: LocalDriver, namespace: str, before: Path, health: Monitor) -> None:
+    def __init__(self, driver: LocalDriver, namespace: str, before: Path, parts: Parts) -> None:
         self._driver = driver
-        self._health = health
+        self._health, self._failover = parts.health, parts.failover
         self._before = before
         self._namespace = namespace
         self._own: dict[str, Callable[..., Any]] = {
@@ -76,6 +86,8 @@ class Agent:
             "apply": self._apply,
             "health": self._servers,
             "pool_health": self._pools,
+            "roles": self._failover.roles,
+            "step_down": self._failover.step_down,
         }
         self._captures: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
@@ -154,13 +166,34 @@ class Agent:
         self._before.unlink()
 
     def _sync(self, state: SeState, revision: int) -> list[str]:
-        """Before a sync the health of servers is known as far as an agent before knew it."""
+        """Before a sync the health of servers is known as far as an agent before knew it, and addresses are gated."""
         self._health.follow(state)
-        return self._driver.sync(state, revision)
+        self._failover.guard(state)
+        try:
+            return self._driver.sync(state, revision)
+        finally:
+            self._failover.follow(state)
 
     def _apply(self, plan: Plan, base: int, revision: int) -> None:
         """A plan that brings new servers waits a little for their first test, so that a pool is up when it is saved."""
-        self._driver.apply(plan, base, revision)
+        paired = any(step.table == "pairs" for step in plan)
+        moved = [step for step in plan if step.table == "addresses"]
+        if paired:
+            old, target = self._driver.held, applied(self._driver.held, plan)
+            self._failover.guard(target, old.addresses.values())
+        else:
+            self._failover.change([step.new for step in moved if step.op == "put"], [])
+        try:
+            self._driver.apply(plan, base, revision)
+        finally:
+            if paired:
+                self._failover.guard(self._driver.held)
+                self._failover.follow(self._driver.held, wait=True)
+            elif moved:
+                self._failover.change(
+                    [], [step.old for step in moved if step.old and step.key not in self._driver.held.addresses]
+                )
+                self._failover.follow(self._driver.held)
         if any(step.table in ("pools", "probes") for step in plan):
             self._health.follow(self._driver.held)
             self._health.settle(FIRST_TEST_SECONDS)
@@ -258,7 +291,8 @@ def main() -> int:
         _LOG.error("cannot start: %s", error)
         return 1
     health = Monitor(driver.use, arguments.socket.with_suffix(".health"))
-    agent = Agent(driver, arguments.namespace or "host", before, health)
+    failover = Failover(arguments.socket.with_suffix(".pairs"), lambda here: health.active(here=here))
+    agent = Agent(driver, arguments.namespace or "host", before, Parts(health, failover))
     signal.signal(signal.SIGTERM, lambda *_: agent.stop(listener))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: an agent outlives the controller
     _LOG.info("serving namespace %s on %s", arguments.namespace or "host", arguments.socket)

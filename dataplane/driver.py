@@ -100,5 +100,15 @@ class Driver(Protocol):
         up, with ip, port, up (None: not tested yet), reason, code, since.
         """
 
+    def roles(self) -> list[Row]:
+        """The pairs this engine is in.
+
+        Keys: pair (number), role ("active", "standby", "fault", "electing"), since, reason, preferred, peer_alive,
+        gateways (ip, up), mirror (whether connections are copied).
+        """
+
+    def step_down(self, pair: int) -> None:
+        """Hand the addresses of a pair over to the peer. Raises RefusedError when it cannot take them."""
+
     def capture(self, spec: CaptureSpec) -> Capture:
         """Start a tap."""

@@ -1,1 +1,325 @@
-"""Who answers."""
+"""Who of two engines answers: keepalived elects, the kernel's gate obeys it, this tells the neighbours and the peer.
+
+Every pair has a keepalived of its own, which ends with the agent. What it says comes by a FIFO.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from dataplane import announce, failover_rules, gateways, links, nftrun, pairset
+from dataplane.errors import DataplaneError, RefusedError
+from dataplane.failover_model import Pair
+from dataplane.model import Address, Row, SeState
+
+_LOG = logging.getLogger(__name__)
+ELECTION_SECONDS = 3.0
+RESTART_SECONDS = 0.5
+LOOK_SECONDS = 0.25
+"""Between two looks at whether an active engine is live in the kernel."""
+REPEATS = (0.0, 0.05, 0.2, 1.0, 3.0)
+"""Seconds after a takeover at which the neighbours are told."""
+STOP_SECONDS = 2.0
+
+
+class _Member:
+    """One pair on this engine. ``role``: "active", "standby", "fault" (a link is down) or "electing"."""
+
+    def __init__(self, number: int, pair: Pair, clock: Callable[[], float]) -> None:
+        self.number = number
+        self.pair = pair
+        self.role = "electing"
+        self.since = clock()
+        self.process: asyncio.subprocess.Process | None = None
+        self.mirror: asyncio.subprocess.Process | None = None
+        self.tasks: list[asyncio.Task[None]] = []
+        self.reader = -1
+        self.reason = ""
+
+
+class Failover:
+    """Follows the pairs of a state. ``changed`` is called, from its thread, with whether any pair is active here."""
+
+    def __init__(self, folder: Path, changed: Callable[[bool], None], clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._changed = changed
+        self._clock = clock
+        self._members: dict[int, _Member] = {}
+        self._addresses: Mapping[str, Address] = {}
+        self._gated = False
+        self._elected = threading.Condition()
+        self._peers = gateways.Exchange(self._step_down_for)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="failover", daemon=True).start()
+
+    # --- from other threads
+
+    def guard(self, state: SeState, more: Iterable[Address] = ()) -> None:
+        """Gate the addresses of ``state`` (and ``more``, which are about to go) before they are in place."""
+        if state.pairs:
+            own = [row["ip"] for row in links.address_rows() if not row["own"]]
+            nftrun.load(failover_rules.gate(state.pairs, [*more, *state.addresses.values()], own))
+            self._gated = True
+
+    def change(self, put: Iterable[Address], dropped: Iterable[Address]) -> None:
+        """Gate further addresses, or fewer; for changes that leave the pairs as they are."""
+        commands = failover_rules.held(put, dropped)
+        if commands:
+            nftrun.load(commands)
+
+    def follow(self, state: SeState, *, wait: bool = False) -> None:
+        """Elect for the pairs of ``state``; ``wait`` until the preferred engine of a new pair is active, or long."""
+        self._addresses = state.addresses
+        new = {number for number, pair in state.pairs.items() if number not in self._members and pair.preferred}
+        asyncio.run_coroutine_threadsafe(self._follow(state.pairs), self._loop).result()
+        if not state.pairs and self._gated:
+            nftrun.load(failover_rules.removal())
+            self._gated = False
+        if wait and new:
+            with self._elected:
+                self._elected.wait_for(lambda: all(self._role(n) == "active" for n in new), ELECTION_SECONDS)
+
+    def roles(self) -> list[Row]:
+        """See ``dataplane.driver.Driver.roles``."""
+        return [self._row(member) for member in list(self._members.values())]
+
+    def step_down(self, number: int) -> None:
+        """Hand the addresses of a pair over to the peer. Raises RefusedError when it cannot take them."""
+        member = self._members.get(number)
+        if member is None or member.role != "active":
+            raise RefusedError("this engine is not the active one")
+        if not self._peers.alive(member.number):
+            raise RefusedError("the other engine does not answer: nobody could take over")
+        asyncio.run_coroutine_threadsafe(self._restart(member, "switched over"), self._loop).result(ELECTION_SECONDS)
+
+    def _role(self, number: int) -> str:
+        member = self._members.get(number)
+        return member.role if member else ""
+
+    def _row(self, member: _Member) -> Row:
+        return {
+            "pair": member.number,
+            "role": member.role,
+            "since": member.since,
+            "reason": member.reason,
+            "preferred": member.pair.preferred,
+            "peer_alive": self._peers.alive(member.number),
+            "gateways": self._peers.gateways(member.number),
+            "mirror": member.mirror is not None and member.mirror.returncode is None,
+        }
+
+    # --- in the loop
+
+    async def _follow(self, pairs: Mapping[int, Pair]) -> None:
+        for number, member in list(self._members.items()):
+            if pairs.get(number) != member.pair:
+                await self._replace(member, pairs.get(number))
+        for number, pair in pairs.items():
+            if number not in self._members:
+                self._members[number] = await self._begin(number, pair)
+        self._tell()
+
+    async def _replace(self, member: _Member, pair: Pair | None) -> None:
+        """What does not concern the election changes without one."""
+        if pair is not None and _elects_alike(member.pair, pair):
+            member.pair = pair
+            await self._peers.follow(member.number, pair)
+            await self._mirror(member)
+            return
+        await self._end(member)
+
+    async def _begin(self, number: int, pair: Pair) -> _Member:
+        member = _Member(number, pair, self._clock)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        fifo = self._fifo(number)
+        fifo.unlink(missing_ok=True)
+        os.mkfifo(fifo, 0o600)
+        member.reader = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        self._loop.add_reader(member.reader, self._heard, member, bytearray())
+        (self._folder / f"pair{number}.conf").write_text(failover_rules.keepalived(number, pair, fifo))
+        member.tasks.append(self._loop.create_task(self._keep(member)))
+        member.tasks.append(self._loop.create_task(self._look(member)))
+        await self._peers.follow(number, pair)
+        await self._mirror(member)
+        return member
+
+    async def _end(self, member: _Member) -> None:
+        del self._members[member.number]
+        for task in member.tasks:
+            task.cancel()
+        await asyncio.gather(*member.tasks, return_exceptions=True)
+        self._loop.remove_reader(member.reader)
+        os.close(member.reader)
+        await self._peers.forget(member.number)
+        for process in (member.process, member.mirror):
+            await _ended(process)
+        for path in self._folder.glob(f"pair{member.number}*"):
+            path.unlink(missing_ok=True)
+
+    def _fifo(self, number: int) -> Path:
+        return self._folder / f"pair{number}.fifo"
+
+    async def _keep(self, member: _Member) -> None:
+        """Run keepalived, again whenever it ends."""
+        program = shutil.which("keepalived", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        base = self._folder / f"pair{member.number}"
+        while True:
+            if program is None:
+                self._set(member, "fault", "keepalived is not installed (apt-get install keepalived)")
+                return
+            await asyncio.to_thread(_clear, base)
+            member.process = await asyncio.create_subprocess_exec(
+                "setpriv", "--pdeathsig", "TERM", program, "-n", "-l", "-P", "-f", f"{base}.conf", "-p", f"{base}.pid",
+                "-r", f"{base}-vrrp.pid", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            status = await member.process.wait()
+            self._set(member, "electing", f"keepalived ended with status {status}")
+            _LOG.warning("pair %d: keepalived ended with status %d and is started again", member.number, status)
+            await asyncio.sleep(RESTART_SECONDS)
+
+    def _heard(self, member: _Member, rest: bytearray) -> None:
+        """What keepalived says: GROUP "pair1" MASTER 0."""
+        with suppress(BlockingIOError):
+            rest += os.read(member.reader, 65536)
+        while b"\n" in rest:
+            line, _, left = bytes(rest).partition(b"\n")
+            rest[:] = left
+            words = line.decode(errors="replace").split()
+            if words[:1] == ["GROUP"] and len(words) > 2:
+                self._elect(member, words[2])
+
+    def _elect(self, member: _Member, said: str) -> None:
+        if said == "MASTER":
+            self._set(member, "active", "")
+            member.tasks.append(self._loop.create_task(self._announce(member)))
+        elif said in ("BACKUP", "FAULT"):
+            self._set(member, "standby" if said == "BACKUP" else "fault", "" if said == "BACKUP" else "a link is down")
+            self._arm(member)
+
+    def _arm(self, member: _Member) -> None:
+        task = self._loop.create_task(asyncio.to_thread(_load, failover_rules.armed(member.number)))
+        member.tasks.append(task)
+
+    def _set(self, member: _Member, role: str, reason: str) -> None:
+        if role != member.role:
+            _LOG.info("pair %d: %s, it was %s%s", member.number, role, member.role, f" ({reason})" if reason else "")
+            member.role, member.since = role, self._clock()
+        member.reason = reason
+        member.tasks = [task for task in member.tasks if not task.done()]
+        self._tell()
+        with self._elected:
+            self._elected.notify_all()
+
+    def _tell(self) -> None:
+        self._changed(not self._members or any(member.role == "active" for member in self._members.values()))
+
+    async def _announce(self, member: _Member) -> None:
+        """Tell the neighbours of all addresses of the pair, several times: the first may go unheard."""
+        before = 0.0
+        for moment in REPEATS:
+            await asyncio.sleep(moment - before)
+            before = moment
+            if member.role != "active":
+                return
+            addresses = [one for one in self._addresses.values() if one.pair == member.number]
+            try:
+                await asyncio.to_thread(announce.everywhere, addresses, member.pair)
+            except OSError as error:
+                _LOG.warning("pair %d: the neighbours cannot be told: %s", member.number, error)
+
+    async def _look(self, member: _Member) -> None:
+        """An active engine that the kernel has silenced (it slept too long) is not the active one any more."""
+        strikes = 0
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if member.role != "active" or await asyncio.to_thread(pairset.live, member.number):
+                strikes = 0
+                continue
+            strikes += 1
+            if strikes > 1:
+                await self._restart(member, "it was silent for too long")
+                strikes = 0
+
+    async def _restart(self, member: _Member, reason: str) -> None:
+        """End keepalived, which gives the peer the word at once; a new one waits its turn."""
+        _LOG.info("pair %d: steps down: %s", member.number, reason)
+        process = member.process
+        await _ended(process)
+        self._set(member, "electing", reason)
+
+    async def _step_down_for(self, number: int, reason: str) -> None:
+        member = self._members.get(number)
+        if member is not None and member.role == "active":
+            await self._restart(member, reason)
+
+    async def _mirror(self, member: _Member) -> None:
+        """Start or end the copying of connections; one conntrackd serves all pairs of an engine."""
+        running = member.mirror is not None and member.mirror.returncode is None
+        if member.pair.mirror and not running and not any(o.mirror for o in self._members.values() if o is not member):
+            member.tasks.append(self._loop.create_task(self._keep_mirror(member)))
+        elif running and not member.pair.mirror:
+            await _ended(member.mirror)
+            member.mirror = None
+
+    async def _keep_mirror(self, member: _Member) -> None:
+        program = shutil.which("conntrackd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if program is None:
+            member.reason = "conntrackd is not installed (apt-get install conntrackd)"
+            return
+        config = self._folder / f"pair{member.number}-conntrackd.conf"
+        own = [row["ip"] for row in await asyncio.to_thread(links.address_rows) if not row["own"]]
+        config.write_text(failover_rules.conntrackd(member.pair, self._folder, own))
+        while member.pair.mirror:
+            (self._folder / "conntrackd.lock").unlink(missing_ok=True)
+            member.mirror = await asyncio.create_subprocess_exec(
+                "setpriv", "--pdeathsig", "TERM", program, "-C", str(config),
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            status = await member.mirror.wait()
+            _LOG.warning("conntrackd ended with status %d", status)
+            await asyncio.sleep(RESTART_SECONDS)
+
+
+def _elects_alike(old: Pair, new: Pair) -> bool:
+    return (old.links, old.preferred, old.heartbeat, old.preempt) == (
+        new.links,
+        new.preferred,
+        new.heartbeat,
+        new.preempt,
+    )
+
+
+def _clear(base: Path) -> None:
+    """Process numbers of one that was killed would keep the next from starting."""
+    for name in (f"{base.name}.pid", f"{base.name}-vrrp.pid"):
+        base.with_name(name).unlink(missing_ok=True)
+
+
+def _load(commands: str) -> None:
+    try:
+        nftrun.load(commands)
+    except DataplaneError as error:
+        _LOG.warning("the gate cannot be set: %s", error)
+
+
+async def _ended(process: asyncio.subprocess.Process | None) -> None:
+    """SIGTERM, and SIGKILL to one that does not go."""
+    if process is None or process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

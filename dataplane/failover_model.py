@@ -26,28 +26,22 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One set of addresses that exactly one of two engines answers for.
+    """A set of addresses (those that name its number) that exactly one of two engines answers for.
 
-    ``links``: where the two hear each other; all of them go over together. ``router``: the number of the set on the
-    wire, 1 to 255. ``preferred``: this engine wins a fresh election. ``heartbeat`` seconds lie between two signs of
-    life; three that are missing mean that the peer is gone. ``preempt``: the preferred engine takes over again when
-    it comes back. ``addresses`` follow the active engine; ``routing``: so does the forwarding of what no service took.
-    ``virtual_mac``: the addresses answer with a hardware address that moves with them. ``mirror``: connections are
-    copied to the peer.
+    ``links``: where the two hear each other; all of them go over together. ``preferred``: this engine wins a fresh
+    election. ``heartbeat`` seconds lie between two signs of life; three that are missing mean that the peer is gone.
+    ``preempt``: the preferred engine takes over again when it comes back. ``mirror``: connections are copied to the
+    peer. ``gateways``: who loses one of them while the peer has all hands over.
     """
 
-    router: int
     links: tuple[Link, ...]
     preferred: bool
     heartbeat: float
     preempt: bool = False
-    addresses: tuple[str, ...] = ()
-    routing: bool = False
-    virtual_mac: bool = False
     mirror: bool = False
     gateways: tuple[Gateway, ...] = ()
 
     @property
-    def detection(self) -> float:
-        """Seconds in which the loss of the peer is noticed."""
+    def silence(self) -> float:
+        """Seconds without a sign of life of its own after which an engine no longer answers."""
         return 3 * self.heartbeat

@@ -27,7 +27,8 @@ class FakeDriver:
     ``kernel``: what the "kernel" holds, may be changed behind the driver's back; ``flow_rows``, ``counter_values``,
     ``neighbour_rows``, ``fact_values``: what the readers say; ``failures``: operation -> exception it raises until
     removed;
-    ``down_servers`` (address, port) fail every test; ``reachable`` False: nothing answers;
+    ``down_servers`` (address, port) fail every test; ``exchanged``: pairs whose
+    roles are the other way round; ``reachable`` False: nothing answers;
     ``calls``: the operations asked for, in order; ``captures``: the taps started.
     """
 
@@ -43,6 +44,7 @@ class FakeDriver:
     reachable: bool = True
     calls: list[str] = field(default_factory=list)
     captures: list[FakeCapture] = field(default_factory=list)
+    exchanged: set[int] = field(default_factory=set)
     down_servers: set[tuple[str, int]] = field(default_factory=set)
     _held: SeState = field(default_factory=SeState)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -194,6 +196,30 @@ class FakeDriver:
             for key in probes
         ]
         return {**_brief_health(pool, server, up=up), "transitions": [0.0], "monitors": tests}
+
+    def roles(self) -> list[Row]:
+        """The preferred engine is active, until it is told to step down."""
+        self._asked("roles")
+        return [
+            {
+                "pair": number,
+                "role": "active" if pair.preferred != (number in self.exchanged) else "standby",
+                "since": 0.0,
+                "reason": "",
+                "preferred": pair.preferred,
+                "peer_alive": True,
+                "gateways": [{"ip": gateway.ip, "up": True} for gateway in pair.gateways],
+                "mirror": pair.mirror,
+            }
+            for number, pair in self.kernel.pairs.items()
+        ]
+
+    def step_down(self, pair: int) -> None:
+        """A test has to exchange the peer as well."""
+        self._asked("step_down")
+        if not any(row["pair"] == pair and row["role"] == "active" for row in self.roles()):
+            raise RefusedError("this engine is not the active one")
+        self.exchanged ^= {pair}
 
     def capture(self, spec: CaptureSpec) -> Capture:
         self._asked("capture")

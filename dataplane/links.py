@@ -145,10 +145,12 @@ def name_of(value: Address | Route) -> str:
 
 
 def _announce(kernel: Any, address: Address) -> None:
-    """The address is in place whether the neighbours hear of it or not."""
+    """The address is in place whether the neighbours hear of it or not; of a pair only the active engine is heard."""
     try:
         announce(kernel, address.interface, address.ip)
     except ERRORS as error:
+        if address.pair and _number(error) == errno.ENOBUFS:
+            return
         _LOG.warning("%s could not be announced: %s", name_of(address), error)
 
 

@@ -39,11 +39,15 @@ def nat_counters(number: int) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address the engine answers for besides its own; ``interface`` "" puts it on the loopback device."""
+    """An address the engine answers for besides its own; ``interface`` "" puts it on the loopback device.
+
+    ``pair``: number of the pair whose active engine alone answers for it; 0: this engine does.
+    """
 
     ip: str
     interface: str
     kind: AddressKind
+    pair: int = 0
 
 
 @dataclass(frozen=True, slots=True)

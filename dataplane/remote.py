@@ -130,6 +130,12 @@ class RemoteDriver:
     def pool_health(self) -> list[Row]:
         return list(self._call("pool_health"))
 
+    def roles(self) -> list[Row]:
+        return list(self._call("roles"))
+
+    def step_down(self, pair: int) -> None:
+        self._call("step_down", pair)
+
     def capture(self, spec: CaptureSpec) -> RemoteCapture:
         """The tap is in place when this returns."""
         connection, answer = self._ask("capture", (spec,), self._seconds)

@@ -29,8 +29,7 @@ install_packages() {
   fi
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" > /dev/null
-  keep_off vsftpd
-  keep_off frr
+  for service in vsftpd frr keepalived conntrackd; do keep_off "$service"; done
 }
 
 keep_off() {

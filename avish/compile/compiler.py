@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from avish.compile.health import compile_probe, compile_watch, stale_monitors, stale_pools
+from avish.compile.pairs import compile_pairs
+from avish.compile.pairs import stale as stale_pairs
 from avish.compile.placement import active_engines
 from avish.compile.routing import NO_ROUTING, Routing, compile_address, compile_routes, compile_routing
 from avish.compile.virtualservice import compile_service
@@ -19,6 +21,7 @@ from avish.config.engines import Engine, engines
 from avish.config.ids import Ids, Key, rule_key
 from avish.config.services import snat_addresses, vip_addresses
 from dataplane.diff import moved
+from dataplane.failover_model import Pair
 from dataplane.health_model import Probe
 from dataplane.model import Service, SeState
 
@@ -76,6 +79,8 @@ def _compile(config: Config, ids: Ids, last: Compiled) -> Compiled:
         last = Compiled()  # other engines, other networks: everything may move
     kinds = dict.fromkeys([*last.config.types(), *config.types()])  # the last one may be ahead: refused, or rehearsed
     changed = {kind: _changed_keys(last.config.table(kind), config.table(kind)) for kind in kinds}
+    if last.states and stale_pairs(last.config, config, changed):
+        return _compile(config, ids, Compiled())
     stale = _stale_services(config, changed)
     addresses = {ip for place in (last.config, config) for uuid in stale for ip in _vips(place, uuid)}
     routing = last.routing
@@ -90,8 +95,8 @@ def _compile(config: Config, ids: Ids, last: Compiled) -> Compiled:
         config, last, routing, services, sorted(addresses), pools, probes, routes=bool(changed.get("vrfcontext"))
     )
     every = engines(config)
-    active = active_engines(every, ids)
-    states = {engine.name: work.state(engine, active=engine.uuid in active) for engine in every}
+    active, pairs = active_engines(every, ids), compile_pairs(config, every, ids)
+    states = {one.name: work.state(one, pairs[one.uuid], active=one.uuid in active) for one in every}
     return Compiled(config, ids, routing, states)
 
 
@@ -158,11 +163,14 @@ class _Work:
     probes: Mapping[str, Probe | None]
     routes: bool
 
-    def state(self, engine: Engine, *, active: bool) -> SeState:
-        """The state of one engine."""
+    def state(self, engine: Engine, pairs: Mapping[int, Pair], *, active: bool) -> SeState:
+        """The state of one engine; of a pair both hold all, and the kernels let one of them answer."""
         last = self.last.states.get(engine.name, SeState())
         routing = self.routing.get(engine.group, NO_ROUTING)
-        addresses = {ip: compile_address(self.config, engine, ip, routing) if active else None for ip in self.addresses}
+        active = active or bool(pairs)
+        addresses = {
+            ip: compile_address(self.config, engine, ip, routing, pairs) if active else None for ip in self.addresses
+        }
         return SeState(
             addresses=patched(last.addresses, addresses),
             routes=replaced(last.routes, compile_routes(self.config, engine)) if self.routes else last.routes,
@@ -170,6 +178,7 @@ class _Work:
             nat=replaced(last.nat, routing.nat),
             switches=replaced(last.switches, {"routing": active and routing.enabled}),
             timeouts=replaced(last.timeouts, routing.timeouts),
+            pairs=replaced(last.pairs, pairs),
             probes=patched(last.probes, self.probes),
             pools=patched(last.pools, {uuid: compile_watch(self.config, engine.group, uuid) for uuid in self.pools}),
         )

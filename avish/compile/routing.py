@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from avish.compile.nat import compile_policy, nat_addresses
+from avish.compile.pairs import pair_of
 from avish.compile.placement import MAIN_VRF, in_main_vrf
 from avish.config.config import Body, Config, uuid_in
 from avish.config.engines import Engine
 from avish.config.ids import Ids
 from avish.config.services import users_of, vip_addresses
+from dataplane.failover_model import Pair
 from dataplane.model import Address, AddressKind, NatRule, Route
 
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """What the network service of one engine group asks for; ``addresses``: floating and NAT addresses."""
+    """What the network service of one engine group asks for.
+
+    ``addresses``: floating and NAT addresses; ``second``: those of them that follow the second pair.
+    """
 
     enabled: bool = False
     addresses: Mapping[str, AddressKind] = field(default_factory=dict)
     nat: Mapping[int, NatRule] = field(default_factory=dict)
     timeouts: Mapping[str, int] = field(default_factory=dict)
+    second: frozenset[str] = frozenset()
 
 
 NO_ROUTING = Routing()
@@ -49,11 +55,12 @@ def compile_routing(config: Config, ids: Ids) -> dict[str, Routing]:
 def _routing(config: Config, service: Body, ids: Ids) -> Routing:
     enabled = bool(service.get("enable_routing"))
     policy = (config.target(service.get("nat_policy_ref")) or {}) if enabled else {}
-    floating = [item["addr"] for item in service.get("floating_intf_ip", [])]
     kinds: dict[str, AddressKind] = dict.fromkeys(nat_addresses(policy), "nat")
-    kinds.update(dict.fromkeys(floating, "floating"))
+    second = [item["addr"] for item in service.get("floating_intf_ip_se_2", [])]
+    kinds.update(dict.fromkeys(second, "floating"))
+    kinds.update(dict.fromkeys([item["addr"] for item in service.get("floating_intf_ip", [])], "floating"))
     times = _timeouts(service.get("flowtable_profile", {})) if enabled else {}
-    return Routing(enabled, kinds, compile_policy(config, policy, ids), times)
+    return Routing(enabled, kinds, compile_policy(config, policy, ids), times, frozenset(second))
 
 
 def _timeouts(profile: Body) -> dict[str, int]:
@@ -61,21 +68,29 @@ def _timeouts(profile: Body) -> dict[str, int]:
     return {state: profile[field] for field, states in FLOW_STATES.items() if field in profile for state in states}
 
 
-def compile_address(config: Config, engine: Engine, ip: str, routing: Routing) -> Address | None:
-    """The address as the active engine holds it; None when nothing asks for it."""
-    kind = "vip" if _is_vip(config, engine, ip) else routing.addresses.get(ip) or _snat_kind(config, engine, ip)
-    return Address(ip, engine.interface_towards(ip), kind) if kind else None
+def compile_address(
+    config: Config, engine: Engine, ip: str, routing: Routing, pairs: Mapping[int, Pair]
+) -> Address | None:
+    """The address as an engine holds it that may answer for it; None when nothing asks for it."""
+    services = list(_services_on(config, engine, ip))
+    kind = "vip" if services else routing.addresses.get(ip) or _snat_kind(config, engine, ip)
+    if kind is None or (ip in routing.second and not services and 2 not in pairs):
+        return None
+    return Address(ip, engine.interface_towards(ip), kind, _pair(pairs, services, second=ip in routing.second))
 
 
-def _is_vip(config: Config, engine: Engine, ip: str) -> bool:
-    """Whether a virtual service of the engine's group that is switched on listens there."""
-    return any(
-        body.get("enabled", True)
-        and uuid_in(body.get("se_group_ref")) == engine.group
-        and in_main_vrf(config, body.get("vrf_context_ref"))
-        and ip in vip_addresses(config.target(body["vsvip_ref"]))
-        for body in users_of(config, ip)
-    )
+def _pair(pairs: Mapping[int, Pair], services: list[Body], *, second: bool) -> int:
+    if services:
+        return pair_of(pairs, services[0])
+    return 2 if second and 2 in pairs else min(pairs, default=0)
+
+
+def _services_on(config: Config, engine: Engine, ip: str) -> Iterator[Body]:
+    """The virtual services of the engine's group that are switched on and listen there."""
+    for body in users_of(config, ip):
+        here = uuid_in(body.get("se_group_ref")) == engine.group and in_main_vrf(config, body.get("vrf_context_ref"))
+        if here and body.get("enabled", True) and ip in vip_addresses(config.target(body["vsvip_ref"])):
+            yield body
 
 
 def _snat_kind(config: Config, engine: Engine, ip: str) -> AddressKind | None:

@@ -11,7 +11,7 @@ from dataplane.model import Address, NatRule, Route, Service
 
 NOUNS = {
     "addresses": "address", "routes": "route", "services": "service", "nat": "NAT rule", "switches": "switch",
-    "probes": "health monitor", "pools": "watch over", "pairs": "failover",
+    "probes": "health monitor", "pools": "watch over", "pairs": "pair",
 }  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def _watch_text(value: Any) -> str:
         return f"{len(value.servers)} servers, {len(value.probes)} health monitors"
     if isinstance(value, Pair):
         role = "preferred" if value.preferred else "second"
-        return f"{value.router}: {role} engine of a pair over {', '.join(link.interface for link in value.links)}"
+        return f"as {role} engine over {', '.join(link.interface for link in value.links)}"
     return str(value)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from avish.config.config import Body
 from avish.errors import SchemaError
 from avish.operate import (
+    failover,
     flows,
     ftp,
     interfaces,
@@ -74,6 +75,8 @@ RUN: Mapping[str, Read] = {
     "ftp.sessions": ftp.sessions,
     "seg.summary": pool_stats.group_summary,
     "vs.summary": virtualservice.summary,
+    "se.switchover": failover.switch_engine,
+    "vs.switchover": failover.switch_service,
     "pool.summary": pool.summary,
     "pool.server_summary": pool.server_summary,
     "pool.hmonstat": pool.hmonstat,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from avish.compile.pairs import TAGS
 from avish.config.config import Body
 from avish.config.ids import rule_key
 from avish.errors import UnavailableError
 from avish.operate.counts import Count
-from avish.operate.view import View, envelope, time_text
+from avish.operate.view import Seen, View, envelope, time_text
 from dataplane.model import Row, nat_counters
 
 
@@ -20,9 +21,40 @@ def summary(view: View, body: Body) -> dict[str, Any]:
     result = {"oper_status": status, "se_connected": bool(seen and not seen.fault())}
     if seen is not None:
         result["online_since" if status["state"] == "OPER_UP" else "offline_since"] = time_text(seen.since)
-    if body in view.group(body.get("se_group_ref"))[:1]:
-        result["active_tags"] = ["ACTIVE_STANDBY_SE_1"]
-    return result
+    tags = [tag for tag, pair in TAGS.items() if _carries(view, body, pair)]
+    return result | ({"active_tags": tags} if tags else {}) | (_pair_status(seen) if seen is not None else {})
+
+
+def _carries(view: View, body: Body, pair: int) -> bool:
+    """Whether the engine is the active one for a tag; outside of a pair the first of a group is."""
+    seen = view.engines.get(body["name"])
+    if seen is not None and seen.desired.pairs:
+        return seen.leads(pair)
+    return pair == 1 and body in view.group(body.get("se_group_ref"))[:1]
+
+
+def _lets_pass(seen: Seen) -> bool:
+    """The kernel of the standby engine of a pair passes nothing on."""
+    return not seen.desired.pairs or any(seen.leads(pair) for pair in seen.desired.pairs)
+
+
+def _pair_status(seen: Seen) -> dict[str, Any]:
+    """What the engine says of itself and its peer."""
+    rows = seen.roles.values()
+    if not rows:
+        return {}
+    pairs = [
+        {"active_tag": tag, "role": seen.roles[pair]["role"].upper(), "since": time_text(seen.roles[pair]["since"])}
+        | ({"reason": seen.roles[pair]["reason"]} if seen.roles[pair]["reason"] else {})
+        for tag, pair in TAGS.items()
+        if pair in seen.roles
+    ]
+    return {
+        "gateway_up": all(gateway["up"] for row in rows for gateway in row["gateways"]),
+        "hb_status": {"peer_alive": any(row["peer_alive"] for row in rows)},
+        "connection_mirror": any(row["mirror"] for row in rows),
+        "pair": pairs,
+    }
 
 
 def reboot(view: View, body: Body) -> dict[str, Any]:
@@ -70,7 +102,7 @@ def oper_status(view: View, body: Body) -> dict[str, Any]:
 def vshash(view: View, body: Body) -> dict[str, Any]:
     """The ports the kernel takes for virtual services, for each interface, as far as the VIP is on this engine."""
     seen = view.engine(body)
-    rows = [row for row in seen.listeners() if row["ip"] in seen.present]
+    rows = [row for row in seen.listeners() if row["ip"] in seen.answering]
     vnics = [interface.index for interface in seen.driver.interfaces() if interface.up] if rows else []
     return envelope(body) | {"vshashone": [_vshash_row(view, row, vnic) for row in rows for vnic in vnics]}
 
@@ -128,7 +160,7 @@ def _network_service(view: View, body: Body, service: Body) -> dict[str, Any]:
     policy = _nat_policy(view, service)
     effect: dict[str, Any] = {
         "enable_routing": bool(routing.get("enable_routing")),
-        "ip_forwarding": seen.driver.forwarding(),
+        "ip_forwarding": seen.driver.forwarding() and _lets_pass(seen),
         "routing_by_linux_ipstack": bool(routing.get("routing_by_linux_ipstack")),
     }
     if policy is not None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from time import gmtime, strftime
 from typing import Any, Protocol
 
+from avish.compile.pairs import pair_of
 from avish.config.config import Body, Config
 from avish.config.ids import Ids
 from avish.errors import UnavailableError
@@ -82,9 +83,30 @@ class Seen:
         """Every address the engine has."""
         return {row["ip"] for row in self.addresses()}
 
+    @cached_property
+    def roles(self) -> dict[int, Row]:
+        """The pairs the engine is in, by number; empty when it does not answer."""
+        if not self.desired.pairs:
+            return {}
+        try:
+            return {row["pair"]: row for row in self._read("roles", self.driver.roles)}
+        except DataplaneError:
+            return {}
+
+    def leads(self, pair: int) -> bool:
+        """Whether it is the active engine of a pair."""
+        return pair in self.roles and self.roles[pair]["role"] == "active"
+
+    @cached_property
+    def answering(self) -> set[str]:
+        """The addresses the engine has, but for those of pairs in which the other engine is active."""
+        return self.present - {
+            one.ip for one in self.desired.addresses.values() if one.pair and not self.leads(one.pair)
+        }
+
     def own_addresses(self) -> set[str]:
-        """Those put there by us."""
-        return {row["ip"] for row in self.addresses() if row["own"]}
+        """Those put there by us that it answers for."""
+        return {row["ip"] for row in self.addresses() if row["own"]} & self.answering
 
     def fault(self) -> str:
         """Why nothing can be read from the engine; "" when it answers."""
@@ -135,10 +157,31 @@ class View:
             )
         return found
 
-    def group(self, ref: str | None) -> list[Body]:
-        """The serviceengine objects of a group, the one that is active first."""
+    def group(self, ref: str | None, pair: int = 1) -> list[Body]:
+        """The serviceengine objects of a group, the one that is active (in a pair) first."""
         members = [body for body in self.config.all("serviceengine") if body.get("se_group_ref") == ref]
-        return sorted(members, key=lambda body: self.ids.get("engine", body["uuid"]) or 0)
+        return sorted(
+            members, key=lambda body: (not self._leads(body, pair), self.ids.get("engine", body["uuid"]) or 0)
+        )
+
+    def _leads(self, body: Body, pair: int) -> bool:
+        seen = self.engines.get(body["name"])
+        return seen is not None and seen.leads(pair)
+
+    def carriers(self, service: Body) -> list[Body]:
+        """The serviceengine objects that carry a virtual service, the one that is active for it first."""
+        ref = service.get("se_group_ref")
+        return self.group(ref, self.pair(service, ref))
+
+    def pair(self, service: Body, ref: str | None) -> int:
+        """The number of the pair that a virtual service belongs to; 0 without one."""
+        found = (
+            self.engines.get(body["name"])
+            for body in self.config.all("serviceengine")
+            if body.get("se_group_ref") == ref
+        )
+        pairs = next((seen.desired.pairs for seen in found if seen is not None), {})
+        return pair_of(pairs, service)
 
     def active(self, ref: str | None) -> Seen | None:
         """The engine of a group that answers for its addresses; None when there is none behind its object."""

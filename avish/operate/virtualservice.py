@@ -85,7 +85,7 @@ def _faults(engine: Seen, service: Service) -> list[str]:
         for one in service.listeners
         if (one.ip, one.protocol, one.first, one.last) not in held
     ]
-    missing = sorted({one.ip for one in service.listeners} - engine.present)
+    missing = sorted({one.ip for one in service.listeners} - engine.answering)
     faults += [f"address {ip} is not on {engine.name}" for ip in missing]
     return faults if service.slots else [*faults, "no enabled server in the pool"]
 
@@ -95,7 +95,7 @@ def _down(*reasons: str) -> Status:
 
 
 def _members(view: View, body: Body) -> list[Body]:
-    return view.group(body.get("se_group_ref"))
+    return view.carriers(body)
 
 
 def _vips(view: View, body: Body) -> list[Body]:

@@ -38,7 +38,12 @@ class Scarce:
 
 @pytest.fixture
 def agent():
-    return Agent(SimpleNamespace(revision=None), "host", Path("none"), SimpleNamespace())
+    return Agent(
+        SimpleNamespace(revision=None),
+        "host",
+        Path("none"),
+        SimpleNamespace(health=None, failover=SimpleNamespace(roles=None, step_down=None)),
+    )
 
 
 def test_a_connection_that_cannot_be_taken_does_not_end_the_agent(agent, tmp_path, monkeypatch, caplog):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from dataplane.failover_model import Link, Pair
 from dataplane.health_model import Probe, Watch
 from dataplane.model import Address, AddressMatch, Listener, NatRule, PortMatch, Route, Service, SeState
 
@@ -32,20 +33,17 @@ def test_both_engines(ftp):
         "probes": {monitor: Probe("System-TCP", "tcp")},
         "pools": {pool: Watch(SERVICE.slots, (monitor,), passive=True)},
     }
+    addresses = {
+        "10.10.10.50": Address("10.10.10.50", "eth1", "vip", 1),
+        "10.10.40.1": Address("10.10.40.1", "eth2", "floating", 1),
+        "10.10.10.1": Address("10.10.10.1", "eth1", "floating", 1),
+    }
+    links = (Link("eth1", "10.10.10.11", "10.10.10.12"), Link("eth2", "10.10.40.11", "10.10.40.12"))
+    back = tuple(Link(link.interface, link.peer, link.own) for link in links)
+    alike = SeState(addresses, ROUTES, {1: service}, {1: RULE}, {"routing": True}, **health)
     assert ftp.states() == {
-        "se1": SeState(
-            addresses={
-                "10.10.10.50": Address("10.10.10.50", "eth1", "vip"),
-                "10.10.40.1": Address("10.10.40.1", "eth2", "floating"),
-                "10.10.10.1": Address("10.10.10.1", "eth1", "floating"),
-            },
-            routes=ROUTES,
-            services={1: service},
-            nat={1: RULE},
-            switches={"routing": True},
-            **health,
-        ),
-        "se2": SeState(routes=ROUTES, services={1: service}, nat={1: RULE}, switches={"routing": False}, **health),
+        "se1": replace(alike, pairs={1: Pair(links, preferred=True, heartbeat=0.08)}),
+        "se2": replace(alike, pairs={1: Pair(back, preferred=False, heartbeat=0.08)}),
     }
 
 

@@ -8,6 +8,7 @@ from avish.compile.compiler import Compiler, needed_ids
 from avish.config.config import Change
 from avish.config.transaction import Delete, Put
 from dataplane.diff import diff
+from dataplane.failover_model import Link, Pair
 from dataplane.model import Address, AddressMatch, Listener, NatRule, PortMatch, ProtocolMatch, Route
 
 RULE = {
@@ -103,8 +104,8 @@ def test_off_and_on(ftp):
 def test_an_address_outside_the_networks(ftp):
     ftp.put("vsvip", name="ftp-vip", vip=[{"vip_id": "1", "ip_address": "192.0.2.1"}])
     addresses = ftp.states()["se1"].addresses
-    assert addresses["192.0.2.1"] == Address("192.0.2.1", "", "vip")
-    assert addresses["10.10.10.50"] == Address("10.10.10.50", "eth1", "nat")
+    assert addresses["192.0.2.1"] == Address("192.0.2.1", "", "vip", 1)
+    assert addresses["10.10.10.50"] == Address("10.10.10.50", "eth1", "nat", 1)
 
 
 def test_only_global_is_forwarded(ftp):
@@ -308,3 +309,57 @@ def test_step_by_step_equals_at_once(ftp, steps):
         if kept:
             config, ids = prepared.config, more
     assert compiler.compile(config, ids) == Compiler().compile(config, ids)
+
+
+def pairs(ftp, name):
+    return ftp.states()[name].pairs
+
+
+def test_a_pair_of_legacy_ha(ftp):
+    assert pairs(ftp, "se1") == {
+        1: Pair((Link("eth1", "10.10.10.11", "10.10.10.12"), Link("eth2", "10.10.40.11", "10.10.40.12")), True, 0.08)
+    }
+    assert pairs(ftp, "se2")[1].preferred is False
+
+
+@pytest.mark.parametrize(
+    ("fields", "heartbeat"),
+    [
+        ({}, 0.08),
+        ({"aggressive_failure_detection": True}, 0.03),
+        ({"dp_hb_frequency": 200}, 0.67),
+        ({"dp_hb_timeout_count": 3}, 0.1),
+        ({"dp_hb_timeout_count": 3, "aggressive_failure_detection": True}, 0.03),
+        (
+            {
+                "dp_aggressive_hb_frequency": 20,
+                "dp_aggressive_hb_timeout_count": 3,
+                "aggressive_failure_detection": True,
+            },
+            0.02,
+        ),
+        ({"dp_hb_frequency": 1, "dp_hb_timeout_count": 1}, 0.01),
+    ],
+)
+def test_the_timers_of_a_pair(ftp, fields, heartbeat):
+    ftp.put("serviceenginegroup", name="Default-Group", **fields)
+    assert pairs(ftp, "se1")[1].heartbeat == heartbeat
+
+
+def test_the_load_of_a_pair_distributed_by_tags(ftp):
+    ftp.put("networkservice", name="ftp-routing", routing_service={"enable_routing": False})
+    ftp.put("serviceenginegroup", name="Default-Group", distribute_load_active_standby=True)
+    second = {"enable_routing": False, "floating_intf_ip_se_2": ["10.10.40.2"]}
+    ftp.put("networkservice", name="ftp-routing", routing_service=second)
+    ftp.put("virtualservice", name="ftp-vs", active_standby_se_tag="ACTIVE_STANDBY_SE_2")
+    addresses = ftp.states()["se2"].addresses
+    assert {ip: one.pair for ip, one in addresses.items()} == {"10.10.10.50": 2, "10.10.40.2": 2}
+    assert {number: pair.preferred for number, pair in pairs(ftp, "se2").items()} == {1: False, 2: True}
+
+
+def test_no_pair_without_legacy_ha(ftp):
+    ftp.delete("networkservice", "ftp-routing")
+    ftp.put("serviceenginegroup", name="Default-Group", ha_mode="HA_MODE_SHARED")
+    assert pairs(ftp, "se1") == {}
+    assert ftp.states()["se2"].addresses == {}
+    assert ftp.states()["se1"].addresses["10.10.10.50"].pair == 0

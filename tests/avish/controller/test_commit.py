@@ -28,7 +28,7 @@ def test_the_founding_configuration_reaches_both_kernels(ftp_rig):
         assert ftp_rig.drivers[name].listeners()
         assert ftp_rig.drivers[name].drift() == []
     assert ftp_rig.drivers["se1"].forwarding()
-    assert not ftp_rig.drivers["se2"].forwarding()
+    assert [ftp_rig.drivers[name].roles()[0]["role"] for name in ("se1", "se2")] == ["active", "standby"]
 
 
 def test_what_is_only_stored_touches_no_kernel(ftp_rig):

@@ -169,7 +169,7 @@ def test_summary_of_an_engine_that_answers_and_of_one_that_does_not(ftp_rig):
 def test_an_engine_that_the_topology_no_longer_has(ftp_rig):
     ftp_rig.close()
     ftp_rig.names = ("se1", "se2", "ghost")
-    ftp_rig.drivers["ghost"] = FakeDriver(ftp_rig.drivers["se2"].interfaces())
+    ftp_rig.drivers["ghost"] = FakeDriver(ftp_rig.drivers["se2"].own_interfaces)
     ftp_rig.start()
     ftp_rig.close()
     ftp_rig.names = ("se1", "se2")

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dataplane.errors import RefusedError, UnreachableError
-from dataplane.model import SeState
 
 
 def state(rig):
@@ -14,9 +15,9 @@ def state(rig):
 def test_up_only_when_the_kernel_holds_port_and_address(ftp_rig):
     assert state(ftp_rig)["state"] == "OPER_UP"
     held = ftp_rig.drivers["se1"].kernel
-    ftp_rig.drivers["se1"].kernel = SeState(services=held.services)
+    ftp_rig.drivers["se1"].kernel = replace(held, addresses={})
     assert state(ftp_rig) == {"state": "OPER_DOWN", "reason": ["address 10.10.10.50 is not on se1"]}
-    ftp_rig.drivers["se1"].kernel = SeState(addresses=held.addresses)
+    ftp_rig.drivers["se1"].kernel = replace(held, services={})
     assert state(ftp_rig) == {"state": "OPER_DOWN", "reason": ["port 21 of 10.10.10.50 is not in the kernel of se1"]}
 
 

@@ -1,0 +1,126 @@
+"""Legacy HA: an engine group with two engines -> the pairs in which they decide who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from avish.compile.placement import MAIN_VRF
+from avish.config.config import Body, Config, uuid_in
+from avish.config.engines import Engine
+from avish.config.ids import Ids
+from dataplane.failover_model import Gateway, Link, Pair
+
+LEGACY = "HA_MODE_LEGACY_ACTIVE_STANDBY"
+TAGS = {"ACTIVE_STANDBY_SE_1": 1, "ACTIVE_STANDBY_SE_2": 2}
+"""A tag, and the number of the pair whose preferred engine carries it."""
+_STORED_COUNT = 10
+_HEARTBEAT = {False: 0.08, True: 0.03}
+"""Seconds, where the group says nothing of its own: three of them are missed within 300 (or, aggressively, 100) ms."""
+_SHORTEST, _LONGEST = 0.01, 40.0
+HA_FIELDS = (
+    "ha_mode", "distribute_load_active_standby", "auto_redistribute_active_standby_load",
+    "aggressive_failure_detection", "dp_hb_frequency", "dp_hb_timeout_count",
+    "dp_aggressive_hb_frequency", "dp_aggressive_hb_timeout_count",
+)  # fmt: skip
+"""What of an engine group the pairs are made of."""
+
+
+def compile_pairs(config: Config, every: Iterable[Engine], ids: Ids) -> dict[str, dict[int, Pair]]:
+    """The pairs of each engine, by its uuid; {} for an engine that waits for nobody."""
+    groups: dict[str, list[Engine]] = {}
+    for engine in sorted(every, key=lambda item: ids.numbers["engine"][item.uuid]):
+        groups.setdefault(engine.group, []).append(engine)
+    pairs: dict[str, dict[int, Pair]] = {}
+    for uuid, members in groups.items():
+        group = config.get("serviceenginegroup", uuid)
+        for place, engine in enumerate(members):
+            pairs[engine.uuid] = _pairs(config, group, members, place) if group else {}
+    return pairs
+
+
+def _pairs(config: Config, group: Body, members: list[Engine], place: int) -> dict[int, Pair]:
+    """Those of the first two engines of a group; any more are spare."""
+    if group.get("ha_mode") != LEGACY or len(members) < 2 or place > 1:
+        return {}
+    engine, peer = members[place], members[1 - place]
+    links = tuple(_links(engine, peer))
+    if not links:
+        return {}
+    gateways = tuple(_gateways(config, engine, peer))
+    mirror = _mirrored(config, group["uuid"])
+    numbers = (1, 2) if group.get("distribute_load_active_standby") else (1,)
+    return {
+        number: Pair(
+            links=links,
+            preferred=place == number - 1,
+            heartbeat=heartbeat(group),
+            preempt=bool(group.get("auto_redistribute_active_standby_load")),
+            mirror=mirror,
+            gateways=gateways,
+        )
+        for number in numbers
+    }
+
+
+def _links(engine: Engine, peer: Engine) -> Iterator[Link]:
+    """Where both have an IPv4 address in one network, a network once."""
+    seen = set()
+    for port in engine.ports:
+        other = next((one for one in peer.ports if one.network == port.network), None)
+        if other is not None and port.network.version == 4 and port.network not in seen:
+            seen.add(port.network)
+            yield Link(port.interface, port.address, other.address)
+
+
+def _gateways(config: Config, engine: Engine, peer: Engine) -> Iterator[Gateway]:
+    for item in (config.named("vrfcontext", MAIN_VRF) or {}).get("gateway_mon", []):
+        ip = item["gateway_ip"]["addr"]
+        if engine.interface_towards(ip) and peer.interface_towards(ip):
+            yield Gateway(
+                ip,
+                item["gateway_monitor_interval"] / 1000,
+                item["gateway_monitor_fail_threshold"],
+                item["gateway_monitor_success_threshold"],
+            )
+
+
+def _mirrored(config: Config, group: str) -> bool:
+    """Whether a virtual service of the group asks for it by its network profile."""
+    profiles = [body["uuid"] for body in config.all("networkprofile") if body.get("connection_mirror")]
+    services = (
+        config.get("virtualservice", uuid)
+        for profile in profiles
+        for uuid in config.referring(profile, "virtualservice")
+    )
+    return any(body is not None and uuid_in(body.get("se_group_ref")) == group for body in services)
+
+
+def heartbeat(group: Body) -> float:
+    """Seconds between two heartbeats: a third of the time in which the group wants the loss of an engine noticed.
+
+    Fields at their defaults are taken for "as quick as is sound here", not for the second they stand for.
+    """
+    aggressive = bool(group.get("aggressive_failure_detection"))
+    name = "dp_aggressive_hb" if aggressive else "dp_hb"
+    frequency, count = group.get(f"{name}_frequency", 100), group.get(f"{name}_timeout_count", _STORED_COUNT)
+    if (frequency, count) == (100, _STORED_COUNT):
+        return _HEARTBEAT[aggressive]
+    return float(min(max(round(frequency * count / 3000, 2), _SHORTEST), _LONGEST))
+
+
+def pair_of(pairs: Mapping[int, Pair], service: Body) -> int:
+    """The number of the pair that carries a virtual service; 0 when there is none."""
+    wanted = TAGS.get(service.get("active_standby_se_tag", ""), 1)
+    return wanted if wanted in pairs else min(pairs, default=0)
+
+
+def stale(old: Config, new: Config, changed: Mapping[str, list[str]]) -> bool:
+    """Whether the pairs of some group, and with them all that it answers for, have to be looked at again."""
+    return any(
+        _ha(old.get("serviceenginegroup", uuid)) != _ha(new.get("serviceenginegroup", uuid))
+        for uuid in changed.get("serviceenginegroup", [])
+    )
+
+
+def _ha(group: Body | None) -> list[object]:
+    return [(group or {}).get(name) for name in HA_FIELDS]

@@ -1,0 +1,55 @@
+"""``switchover ...``: the active engine of a pair hands over to the other one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from avish.compile.pairs import TAGS
+from avish.config.config import Body
+from avish.errors import ValidationError
+from avish.operate.view import Seen, View
+from dataplane.errors import RefusedError
+
+NO_PAIR = (
+    "a switchover needs a pair: ha_mode_legacy_active_standby in the serviceenginegroup, two engines in it, "
+    "and a network that both are in"
+)
+
+
+def switch_engine(view: View, body: Body) -> dict[str, Any]:
+    """Everything the engine is active for goes to the other one. ValidationError when it is not in a pair."""
+    seen = view.engine(body)
+    if not seen.desired.pairs:
+        raise ValidationError(f"serviceengine {body['name']}: {NO_PAIR}")
+    active = [pair for pair in seen.desired.pairs if seen.leads(pair)]
+    if not active:
+        raise ValidationError(f"serviceengine {body['name']} is not the active one: nothing to switch over")
+    return _switched(view, seen, active, body.get("se_group_ref"))
+
+
+def switch_service(view: View, body: Body) -> dict[str, Any]:
+    """The virtual service, and all that answer together with it, go to the other engine."""
+    members = view.carriers(body)
+    pair = view.pair(body, body.get("se_group_ref"))
+    seen = view.engines.get(members[0]["name"]) if members else None
+    if seen is None or not pair:
+        raise ValidationError(f"virtualservice {body['name']}: {NO_PAIR}")
+    return _switched(view, seen, [pair], body.get("se_group_ref"))
+
+
+def _switched(view: View, seen: Seen, pairs: Iterable[int], group: str | None) -> dict[str, Any]:
+    numbers = list(pairs)
+    if any(one.preempt for number, one in seen.desired.pairs.items() if number in numbers and one.preferred):
+        raise ValidationError(
+            f"service engine {seen.name} would take it back at once: auto_redistribute_active_standby_load is on in "
+            "its serviceenginegroup; set no auto_redistribute_active_standby_load first"
+        )
+    try:
+        for number in numbers:
+            seen.driver.step_down(number)
+    except RefusedError as error:
+        raise ValidationError(f"service engine {seen.name}: {error}") from error
+    other = next((body["name"] for body in view.group(group) if body["name"] != seen.name), "")
+    tags = [tag for tag, number in TAGS.items() if number in numbers]
+    return {"from": seen.name, "to": other, "active_tags": tags}
