@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -30,11 +31,19 @@ def name_of(number):
     return f"bench-{number:04d}-pool"
 
 
+def free_port():
+    """A port of this machine that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Lab:
     """Two engines that hold the founding runbook, and 1,000 further pools in the store."""
 
     def __init__(self, bin_dir):
         self.bin = bin_dir
+        self.metrics = free_port()
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="avish-bench-")
@@ -54,7 +63,8 @@ class Lab:
     def _build(self):
         topology = Path(self.folder.name) / "bench.yaml"
         topology.write_text(TOPOLOGY)
-        self._run("avishd", "up", str(topology), "--home", str(self.home), "--prefix", self.prefix)
+        place = f"127.0.0.1:{self.metrics}"
+        self._run("avishd", "up", str(topology), "--home", str(self.home), "--prefix", self.prefix, "--metrics", place)
         self._run("avish", "--home", str(self.home), "--min-output", "--file", str(RUNBOOK))
         requests = [
             {"method": "POST", "path": "/api/pool", "body": {"name": name_of(number)}} for number in range(OBJECTS)

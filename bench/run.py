@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import figures
+import operations
 import scale
 import transactions
 from lab import Lab
@@ -33,6 +34,7 @@ def measure(bin_dir):
         yield from figures.keys(python, shell)
         yield figures.parse_only(python, shell, lab.home)
         yield figures.save(lab)
+        yield from operations.figures(lab)
     yield from scale.figures(bin_dir)
     yield from transactions.figures()
 

@@ -62,7 +62,17 @@ def watcher(view: View, pool: Body) -> Seen | None:
 
 
 def pool_status(view: View, pool: Body) -> Status:
-    """OPER_DISABLED, OPER_UNUSED without a virtual service, OPER_DOWN when too few servers are up, or OPER_UP."""
+    """OPER_DISABLED, OPER_UNUSED without a virtual service, OPER_DOWN when too few servers are up, or OPER_UP.
+
+    Found once for each request: a pool may have thousands of services.
+    """
+    known: Status | None = view.memo.get(pool["uuid"])
+    if known is None:
+        known = view.memo[pool["uuid"]] = _pool_status(view, pool)
+    return known
+
+
+def _pool_status(view: View, pool: Body) -> Status:
     if not pool.get("enabled", True):
         return DISABLED
     if next(users_of_pool(view.config, pool["uuid"]), None) is None:

@@ -147,6 +147,8 @@ class View:
     engines: Mapping[str, Seen] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     rates: RateBook | None = None
+    memo: dict[str, Any] = field(default_factory=dict)
+    """What was found out already during this request, by uuid."""
 
     def engine(self, body: Body) -> Seen:
         """The engine of a serviceengine object; UnavailableError when there is none behind it."""
