@@ -1,7 +1,8 @@
 """FTP control connections, read along: which data connections they announce, and what the server made of them.
 
-Commands are logged where they leave towards the server, replies where they come from it, so that each is seen once and
-with the server's addresses. Port 21 on the server's side only; the sessions seen last are kept, bounded in number.
+Packets are logged where they are forwarded: there the destination is the server already, the source still the client,
+and what the engine itself sends (health tests) does not pass. Port 21 on the server's side only; the sessions seen last
+are kept, bounded in number.
 """
 
 from __future__ import annotations
@@ -32,12 +33,9 @@ _RULES = f"""
 add table inet {TABLE}
 delete table inet {TABLE}
 table inet {TABLE} {{
-  chain commands {{
-    type filter hook postrouting priority 150; policy accept;
+  chain forward {{
+    type filter hook forward priority 300; policy accept;
     tcp dport {PORT} log prefix "c" snaplen {_SNAPLEN} group {GROUP}
-  }}
-  chain replies {{
-    type filter hook prerouting priority -310; policy accept;
     tcp sport {PORT} log prefix "r" snaplen {_SNAPLEN} group {GROUP}
   }}
 }}

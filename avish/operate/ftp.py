@@ -69,9 +69,9 @@ def _session(view: View, engine: str, session: Row, flows: list[Row]) -> dict[st
 
 
 def _control(session: Row, flows: list[Row]) -> Row | None:
-    """The kernel's entry of the control connection, by its server side."""
+    """The kernel's entry of the control connection, from client to server."""
     wanted = (session["server"], session["server_port"], session["client"], session["client_port"])
-    found = [f for f in flows if (f["reply_src"], f["reply_sport"], f["reply_dst"], f["reply_dport"]) == wanted]
+    found = [f for f in flows if (f["reply_src"], f["reply_sport"], f["src"], f["sport"]) == wanted]
     return min(found, key=lambda f: abs(f["began"] - session["first"]), default=None)
 
 
