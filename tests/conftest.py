@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from site_lab import Site, running
+
+settings.register_profile("patient", deadline=None)  # other work on the machine must not fail a property
+settings.load_profile("patient")
 
 
 @pytest.fixture
