@@ -239,8 +239,9 @@ class Tree:
         step = node.words.get(word)
         if step is None:
             text = self.schema.words.get(path, command.help)
-            step = node.words[word] = Step(text, Node(needs="the rest of the command"), vain=True)
+            step = node.words[word] = Step(text, Node(needs="the rest of the command"), hidden=True, vain=True)
         step.vain = step.vain and bool(command.refused)
+        step.hidden = step.hidden and command.hidden
         return step.node
 
     # --- inside a mode

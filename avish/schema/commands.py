@@ -22,6 +22,7 @@ KEYS = {
     "args",
     "options",
     "filters",
+    "hidden",
     "columns",
     "live",
 }
@@ -36,12 +37,21 @@ def commands_of(files: dict[str, Any], words: Words, make: MakeField) -> list[Co
     """The commands of the YAML ``files``; SchemaError names file and path."""
     result: dict[tuple[str, ...], Command] = {}
     for name, entries in files.items():
-        for number, raw in enumerate(entries or []):
-            command = _command(raw, Place(name, f"[{number}]"), words, make)
-            if command.path in result:
-                raise (Place(name, f"[{number}]") / "path").error(f"{raw['path']!r} stands here twice")
-            result[command.path] = command
+        for number, entry in enumerate(entries or []):
+            for raw in _each(entry):
+                command = _command(raw, Place(name, f"[{number}]"), words, make)
+                if command.path in result:
+                    raise (Place(name, f"[{number}]") / "path").error(f"{raw['path']!r} stands here twice")
+                result[command.path] = command
     return list(result.values())
+
+
+def _each(entry: Any) -> list[Any]:
+    """An entry with ``paths`` stands for one with each ``path``, none of them offered."""
+    if not isinstance(entry, Mapping) or "paths" not in entry:
+        return [entry]
+    rest = {key: value for key, value in entry.items() if key != "paths"}
+    return [{"hidden": True, **rest, "path": path} for path in entry["paths"]]
 
 
 def _command(raw: Any, place: Place, words: Words, make: MakeField) -> Command:
@@ -62,6 +72,7 @@ def _command(raw: Any, place: Place, words: Words, make: MakeField) -> Command:
         does=raw.get("does", ""),
         refused=raw.get("refused", ""),
         asks=raw.get("asks", ""),
+        hidden=bool(raw.get("hidden", False)),
         args={field.name: field for field in _args(path, raw.get("args") or {}, place, words, make)},
         options={name: make(name, spec, place / name) for name, spec in (raw.get("options") or {}).items()},
         filters={name: make(name, spec, place / name) for name, spec in (raw.get("filters") or {}).items()},

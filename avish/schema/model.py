@@ -132,6 +132,8 @@ class Command:
     does: str = ""
     refused: str = ""
     asks: str = ""
+    hidden: bool = False
+    """Taken but not offered."""
     args: dict[str, Field] = field(default_factory=dict)
     options: dict[str, Field] = field(default_factory=dict)
     """Words that may follow the path, in any order, each once; one of type bool stands alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from language import inside, ops, walked
+from language import TREE, inside, ops, walked
 
 from avish.errors import ParseError
 
@@ -409,3 +409,24 @@ def test_blanks_mean_nothing(line):
             return error.text
 
     assert outcome(f"\t  {line.replace(' ', '   ')}  ") == outcome(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("scaleout virtualservice v to_new_se", "one engine is active"),
+        ("show pool p httpcache filter resource_name x.js", "layer 7 is not carried here"),
+        ("clear pool p httpcache", "layer 7 is not carried here"),
+        ("show placement vip detail", "nothing is placed here"),
+        ("exec cloud Default-Cloud gc force", "no cloud connector"),
+        ("test alerttestemail a", "sends no e-mail"),
+    ],
+)
+def test_what_cannot_make_sense_here_says_why_whatever_stands_behind(line, reason):
+    assert reason in walked(line).ops[-1][1].refused
+
+
+def test_a_word_that_is_only_refused_makes_no_abbreviation_ambiguous():
+    assert [op[0] for op in walked("conf pool p", abbreviate=True).ops] == ["open"]
+    assert TREE.root.words["convert"].vain
+    assert not TREE.root.words["configure"].vain

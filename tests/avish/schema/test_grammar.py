@@ -266,6 +266,10 @@ BAD = {
         {"commands_c": "- {path: clear x, help: x, run: y, does: z}"},
         "commands/c.yaml: [0]: path, help and one of run, does, refused are needed",
     ),
+    "a command twice, once among several paths": (
+        {"commands_c": "- {path: show x, help: x, run: y}\n- {paths: [show y, show x], help: x, refused: z}"},
+        "commands/c.yaml: [1].path: 'show x' stands here twice",
+    ),
     "a command without a verb": (
         {"commands_c": "- {path: <pool> x, help: x, run: y}"},
         "commands/c.yaml: [0].path: '<pool> x': a command begins with a verb",
