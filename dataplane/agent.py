@@ -32,6 +32,7 @@ from dataplane.failover import Failover
 from dataplane.health import Monitor
 from dataplane.local import LocalDriver
 from dataplane.model import Row, SeState
+from dataplane.watch import Watch
 
 _LOG = logging.getLogger("dataplane.agent")
 _NAMESPACES = Path("/run/netns")
@@ -69,6 +70,7 @@ class Parts:
 
     health: Monitor
     failover: Failover
+    watch: Watch
 
 
 class Agent:
@@ -88,6 +90,7 @@ class Agent:
             "pool_health": self._pools,
             "roles": self._failover.roles,
             "step_down": self._failover.step_down,
+            "repairs": parts.watch.repairs,
         }
         self._captures: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
@@ -292,7 +295,9 @@ def main() -> int:
         return 1
     health = Monitor(driver.use, arguments.socket.with_suffix(".health"))
     failover = Failover(arguments.socket.with_suffix(".pairs"), lambda here: health.active(here=here))
-    agent = Agent(driver, arguments.namespace or "host", before, Parts(health, failover))
+    watch = Watch(driver, lambda: failover.restore(driver.held))
+    watch.start()
+    agent = Agent(driver, arguments.namespace or "host", before, Parts(health, failover, watch))
     signal.signal(signal.SIGTERM, lambda *_: agent.stop(listener))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: an agent outlives the controller
     _LOG.info("serving namespace %s on %s", arguments.namespace or "host", arguments.socket)

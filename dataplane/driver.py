@@ -100,6 +100,9 @@ class Driver(Protocol):
         up, with ip, port, up (None: not tested yet), reason, code, since.
         """
 
+    def repairs(self) -> list[Row]:
+        """What others changed in the kernel and was put right, the latest last. Keys: number, time, text."""
+
     def roles(self) -> list[Row]:
         """The pairs this engine is in.
 

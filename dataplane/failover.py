@@ -22,6 +22,8 @@ from dataplane.model import Address, Row, SeState
 
 _LOG = logging.getLogger(__name__)
 ELECTION_SECONDS = 3.0
+HEAD_START_SECONDS = 1.0
+"""Of the preferred engine, when both begin at the same moment."""
 RESTART_SECONDS = 0.5
 LOOK_SECONDS = 0.25
 """Between two looks at whether an active engine is live in the kernel."""
@@ -62,12 +64,27 @@ class Failover:
 
     # --- from other threads
 
-    def guard(self, state: SeState, more: Iterable[Address] = ()) -> None:
-        """Gate the addresses of ``state`` (and ``more``, which are about to go) before they are in place."""
+    def guard(self, state: SeState, more: Iterable[Address] = (), fresh: Iterable[int] = ()) -> None:
+        """Gate the addresses of ``state`` (and ``more``, which are about to go) before they are in place.
+
+        ``fresh``: pairs in which the next heartbeat makes this engine live.
+        """
         if state.pairs:
             own = [row["ip"] for row in links.address_rows() if not row["own"]]
-            nftrun.load(failover_rules.gate(state.pairs, [*more, *state.addresses.values()], own))
+            commands = failover_rules.gate(state.pairs, [*more, *state.addresses.values()], own)
+            nftrun.load(commands + "".join(map(failover_rules.armed, fresh)))
             self._gated = True
+
+    def restore(self, state: SeState) -> list[str]:
+        """Put the gate right when others have changed it; what was wrong, in words. Raises RefusedError."""
+        if not state.pairs or not self._gated:
+            return []
+        before = nftrun.gate_listing(failover_rules.TABLE)
+        active = [number for number in state.pairs if self._role(number) == "active"]
+        self.guard(state, fresh=[] if before else active)  # who is live went with the table: a heartbeat counts again
+        if before == nftrun.gate_listing(failover_rules.TABLE):
+            return []
+        return [f"nftables table netdev {failover_rules.TABLE} {'was changed' if before else 'is missing'}"]
 
     def change(self, put: Iterable[Address], dropped: Iterable[Address]) -> None:
         """Gate further addresses, or fewer; for changes that leave the pairs as they are."""
@@ -171,6 +188,8 @@ class Failover:
         """Run keepalived, again whenever it ends."""
         program = shutil.which("keepalived", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         base = self._folder / f"pair{member.number}"
+        if not member.pair.preferred:
+            await asyncio.sleep(HEAD_START_SECONDS)
         while True:
             if program is None:
                 self._set(member, "fault", "keepalived is not installed (apt-get install keepalived)")

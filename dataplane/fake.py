@@ -25,8 +25,8 @@ class FakeDriver:
     """An engine with ``own_interfaces``.
 
     ``kernel``: what the "kernel" holds, may be changed behind the driver's back; ``flow_rows``, ``counter_values``,
-    ``neighbour_rows``, ``fact_values``: what the readers say; ``failures``: operation -> exception it raises until
-    removed;
+    ``neighbour_rows``, ``fact_values``, ``repair_rows``: what the readers say;
+    ``failures``: operation -> exception it raises until removed;
     ``down_servers`` (address, port) fail every test; ``exchanged``: pairs whose
     roles are the other way round; ``reachable`` False: nothing answers;
     ``calls``: the operations asked for, in order; ``captures``: the taps started.
@@ -44,6 +44,7 @@ class FakeDriver:
     reachable: bool = True
     calls: list[str] = field(default_factory=list)
     captures: list[FakeCapture] = field(default_factory=list)
+    repair_rows: list[Row] = field(default_factory=list)
     exchanged: set[int] = field(default_factory=set)
     down_servers: set[tuple[str, int]] = field(default_factory=set)
     _held: SeState = field(default_factory=SeState)
@@ -196,6 +197,10 @@ class FakeDriver:
             for key in probes
         ]
         return {**_brief_health(pool, server, up=up), "transitions": [0.0], "monitors": tests}
+
+    def repairs(self) -> list[Row]:
+        self._asked("repairs")
+        return list(self.repair_rows)
 
     def roles(self) -> list[Row]:
         """The preferred engine is active, until it is told to step down."""

@@ -98,6 +98,27 @@ class LocalDriver:
             self._held, self._shown = (state, revision), shown
             return changes
 
+    def repair(self, *, tables: bool) -> list[str]:
+        """Put right what others have changed, in the nftables tables too if asked; what differed, in words.
+
+        What cannot be put right is told at the end (RefusedError), all else is.
+        """
+        with self._lock:
+            if self._held is None:
+                return []
+            steps = link_plan(self._shown)
+            found = [_in_words(step) for step in steps]
+            refused = _attempt(list(steps))
+            if tables:
+                found += self._sync_table(self._shown)
+            if not sysctl.forwards():
+                found.append("forwarding was off")
+                for name in sysctl.forwarding():
+                    sysctl.write(name, "1")
+            if refused:
+                raise RefusedError("; ".join(refused))
+            return found
+
     def leave(self, before: Mapping[str, str]) -> None:
         """Take away all that is ours, and put back the kernel settings of before. Raises RefusedError."""
         self.sync(SeState(), 0)

@@ -10,6 +10,7 @@ import select
 import subprocess
 import threading
 import time
+from collections import deque
 
 from dataplane import nftraw
 from dataplane.errors import RefusedError
@@ -20,6 +21,9 @@ _LOG = logging.getLogger(__name__)
 _TIMEOUT = 120.0
 _SMALL = 65_536
 """Characters of commands up to which the announcement is listened for."""
+
+started: deque[int] = deque(maxlen=256)
+"""The processes of the last programs, for those who ask who has changed the kernel's tables."""
 
 _ERROR = re.compile(r"Error: (.*)")
 _COMMIT_GROUP = 7  # NFNLGRP_NFTABLES
@@ -54,6 +58,11 @@ def listing(family: Family) -> str | None:
 def chain_listing(name: str) -> str | None:
     """One chain of our IPv4 table as text; None when there is none."""
     return _list("-s", "-nn", "list", "chain", "ip", TABLE, name)
+
+
+def gate_listing(table: str) -> str | None:
+    """A table of the netdev family as text, without the elements of its sets; None when there is none."""
+    return _list("-s", "-t", "list", "table", "netdev", table)
 
 
 def counted_listing(table: str) -> str | None:
@@ -167,7 +176,9 @@ def _run(arguments: list[str], commands: str) -> str:
 def _start(arguments: list[str]) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
     try:
-        return subprocess.Popen(["nft", *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        child = subprocess.Popen(["nft", *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        started.append(child.pid)
+        return child
     except OSError as error:
         raise RefusedError(f"the program nft (package nftables) cannot be run: {error.strerror}") from error
 

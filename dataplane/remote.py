@@ -130,6 +130,9 @@ class RemoteDriver:
     def pool_health(self) -> list[Row]:
         return list(self._call("pool_health"))
 
+    def repairs(self) -> list[Row]:
+        return list(self._call("repairs"))
+
     def roles(self) -> list[Row]:
         return list(self._call("roles"))
 

@@ -47,6 +47,8 @@ class Monitor:
         self._capturing: dict[str, str] = {}
         self._known: dict[tuple[str, str], str] = {}
         self._active: dict[str, str] = {}
+        self._repairs: dict[str, float] = {}
+        self._began = time.time()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
@@ -113,6 +115,7 @@ class Monitor:
                 self._tell(kind, body, status)
         self._rates.judge(healths)
         self._switched(view)
+        self._repaired(view)
         self._captured()
 
     def _tell(self, kind: str, body: Body, status: Mapping[str, Any]) -> None:
@@ -149,6 +152,22 @@ class Monitor:
             elif before == "running":
                 text = f"capture on {on} ended: {record['reason']}, {record['packets']} packets"
                 self._events.add("DEBUG_MODE_OFF", text, user=record["user"], details=details)
+
+    def _repaired(self, view: View) -> None:
+        """What others changed in the kernel of an engine, and its agent has put right."""
+        for name, engine in list(self._engines.items()):
+            body = view.config.named("serviceengine", name)
+            try:
+                rows = engine.driver.repairs() if engine.applied is not None and body is not None else []
+            except DataplaneError as error:
+                log.debug("service engine %s: %s", name, error)
+                continue
+            for row in rows:
+                if row["time"] > self._repairs.get(name, self._began) and body is not None:
+                    text = f"{name}: {row['text']}; put right"
+                    self._events.add("SE_DRIFT_REPAIRED", text, obj=("serviceengine", body["uuid"], name))
+            if rows:
+                self._repairs[name] = max(row["time"] for row in rows)
 
     def _switched(self, view: View) -> None:
         """Which engine of each group is active, and that it is another one now."""

@@ -42,7 +42,11 @@ def agent():
         SimpleNamespace(revision=None),
         "host",
         Path("none"),
-        SimpleNamespace(health=None, failover=SimpleNamespace(roles=None, step_down=None)),
+        SimpleNamespace(
+            health=None,
+            failover=SimpleNamespace(roles=None, step_down=None),
+            watch=SimpleNamespace(repairs=None),
+        ),
     )
 
 

@@ -1,0 +1,182 @@
+"""Drift: what others change in the kernel is noticed when it happens, confirmed by reading, named, and put right.
+
+Notifications only say where to look. Changes of our own are told apart: tables by the process that committed, addresses
+and routes by comparing with what should be there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from dataplane import netlink, nftrun
+from dataplane.errors import DataplaneError
+from dataplane.failover_rules import TABLE as GATE
+from dataplane.model import Row, SeState
+from dataplane.netlink import Message, Netlink
+from dataplane.nft import TABLE
+
+_LOG = logging.getLogger(__name__)
+SETTLE_SECONDS = 0.2
+"""After a notification more of them follow; what is read before all have come would be half the story."""
+RETRY_SECONDS = 1.0
+"""Between two attempts to put right what the kernel refuses (a route whose link is down)."""
+KEPT = 100
+_LINK_GROUP, _TABLES_GROUP = 1, 7
+_ADDRESS_GROUPS, _ROUTE_GROUPS = (5, 9), (7, 11)
+_NEW_LINK, _NEW_ADDRESS, _DELETE_ADDRESS, _NEW_ROUTE, _DELETE_ROUTE = 16, 20, 21, 24, 25
+_NEW_GENERATION = netlink.netfilter_type(10, 15)
+_GENERATION_PID = 2
+_ADDRESS, _LOCAL = 1, 2
+_DESTINATION = 1
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_TABLES = (TABLE.encode(), GATE.encode())
+_OWN = 201
+"""The protocol number of our routes."""
+
+
+class Repairer(Protocol):
+    """What puts right."""
+
+    @property
+    def held(self) -> SeState:
+        """What configuration asks for."""
+
+    def repair(self, *, tables: bool) -> list[str]:
+        """Put right what differs, in ``tables`` too; what differed, in words. Raises RefusedError, UnreachableError."""
+
+
+class Watch:
+    """Watches the namespace that its threads are in."""
+
+    def __init__(self, driver: Repairer, gate: Callable[[], list[str]], clock: Callable[[], float] = time.time) -> None:
+        """``gate`` puts the table in front of a pair right, and says what was wrong."""
+        self._driver = driver
+        self._gate = gate
+        self._clock = clock
+        self._found: deque[Row] = deque(maxlen=KEPT)
+        self._number = 0
+        self._wake = threading.Condition()
+        self._links = self._tables = False
+        self._last: list[str] = []
+
+    def start(self) -> None:
+        """Begin to watch. Raises OSError."""
+        routes = Netlink(socket.NETLINK_ROUTE, timeout=None)
+        for group in (_LINK_GROUP, *_ADDRESS_GROUPS, *_ROUTE_GROUPS):
+            routes.subscribe(group)
+        tables = Netlink(timeout=None)
+        tables.subscribe(_TABLES_GROUP)
+        for name, target in (
+            ("links", lambda: self._hear_links(routes)),
+            ("tables", lambda: self._hear_tables(tables)),
+            ("repair", self._repair),
+        ):
+            threading.Thread(target=target, name=f"watch-{name}", daemon=True).start()
+
+    def repairs(self) -> list[Row]:
+        """See ``dataplane.driver.Driver.repairs``."""
+        return list(self._found)
+
+    # --- hearing
+
+    def _hear_links(self, kernel: Netlink) -> None:
+        while True:
+            messages = _received(kernel)
+            if messages is None or any(self._matters(message) for message in messages):
+                self._call(links=True)
+
+    def _matters(self, message: Message) -> bool:
+        """Whether what is told differs from what should be there; a link that changed may have taken routes along."""
+        held = self._driver.held
+        if message.type == _NEW_LINK:
+            return bool(held.routes or held.addresses)
+        if message.type in (_NEW_ADDRESS, _DELETE_ADDRESS):
+            attributes = netlink.parse(message.body, 8)
+            ip = _text(message.body[0], attributes.get(_LOCAL) or attributes.get(_ADDRESS))
+            return (ip in held.addresses) == (message.type == _DELETE_ADDRESS)
+        if message.type in (_NEW_ROUTE, _DELETE_ROUTE):
+            destination = netlink.parse(message.body, 12).get(_DESTINATION)
+            prefix = f"{_text(message.body[0], destination)}/{message.body[1]}"
+            return prefix in held.routes or (message.type == _NEW_ROUTE and message.body[5] == _OWN)
+        return False
+
+    def _hear_tables(self, kernel: Netlink) -> None:
+        """The messages of a change end with one that names the process it came from."""
+        ours = False
+        while True:
+            messages = _received(kernel)
+            if messages is None:
+                self._call(tables=True)
+            for message in messages or ():
+                if message.type == _NEW_GENERATION:
+                    if ours and not _is_own(netlink.parse(message.body, 4).get(_GENERATION_PID, b"")):
+                        self._call(tables=True)
+                    ours = False
+                elif message.type >> 8 == 10:
+                    ours = ours or netlink.parse(message.body, 4).get(1, b"").rstrip(b"\0") in _TABLES
+
+    def _call(self, *, links: bool = False, tables: bool = False) -> None:
+        with self._wake:
+            self._links, self._tables = self._links or links, self._tables or tables
+            self._wake.notify_all()
+
+    # --- putting right
+
+    def _repair(self) -> None:
+        again: float | None = None
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._links or self._tables, again)
+            time.sleep(SETTLE_SECONDS)
+            with self._wake:
+                tables, self._links, self._tables = self._tables, False, False
+            again = None if self._look(tables=tables) else RETRY_SECONDS
+
+    def _look(self, *, tables: bool) -> bool:
+        """Whether nothing is left to be put right."""
+        try:
+            found = self._gate() if tables else []
+            found += self._driver.repair(tables=tables)
+        except DataplaneError as error:
+            if str(error) not in self._last:
+                _LOG.warning("what others changed cannot be put right yet: %s", error)
+            self._last = [str(error)]
+            return False
+        self._last = []
+        for text in found:
+            self._number += 1
+            self._found.append({"number": self._number, "time": self._clock(), "text": text})
+            _LOG.warning("put right: %s", text)
+        return True
+
+
+def _received(kernel: Netlink) -> list[Message] | None:
+    """None when some were lost: there were too many at once."""
+    try:
+        return list(kernel.receive())
+    except (OSError, struct.error):
+        return None
+
+
+def _is_own(number: bytes) -> bool:
+    """Whether a process is this one (any of its threads), or an nft that it has started."""
+    pid = int.from_bytes(number, "big")
+    return pid in nftrun.started or pid == os.getpid() or Path(f"/proc/self/task/{pid}").exists()
+
+
+def _text(family: int, address: bytes | None) -> str:
+    """An address as text; the network of everything for none."""
+    if family not in _FAMILIES:
+        return ""
+    if address is None:
+        return "0.0.0.0" if family == socket.AF_INET else "::"  # noqa: S104  (a route's destination)
+    return socket.inet_ntop(family, address)
