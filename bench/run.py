@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import figures
+import network
 import operations
 import scale
 import transactions
@@ -37,6 +38,7 @@ def measure(bin_dir):
         yield from operations.figures(lab)
     yield from scale.figures(bin_dir)
     yield from transactions.figures()
+    yield from network.figures(bin_dir)
 
 
 def row(figure):

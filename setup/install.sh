@@ -44,6 +44,10 @@ mapfile -t missing < <(missing_packages)
 if [ "${#missing[@]}" -gt 0 ]; then install_packages "${missing[@]}"; fi
 if [ "$venv" = - ]; then exit; fi
 
+# A pull may bring packages that were not there before: the mark is as old as the last installation.
+mark="$venv/.packages"
+if [ -n "$check" ] && [ -x "$venv/bin/pip" ] && { [ ! -e "$mark" ] || [ pyproject.toml -nt "$mark" ]; }; then check=""; fi
+
 if [ -z "$check" ]; then
   echo "setup: virtual environment in $venv"
   [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
@@ -51,6 +55,7 @@ if [ -z "$check" ]; then
     { echo "setup: Python 3.11 or newer is needed" >&2; exit 1; }
   echo "setup: Python packages"
   "$venv/bin/pip" install -qq --disable-pip-version-check --editable '.[dev]' --config-settings editable_mode=compat
+  touch "$mark"
 fi
 
 "$venv/bin/python" -m compileall -q avish dataplane

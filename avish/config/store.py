@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from avish.config.config import Body, Change, Config
 from avish.config.defaults import release_mark, system_defaults
 from avish.config.ids import Ids
+from avish.config.sealing import Open, Sealer
 from avish.errors import ApplyError, UnavailableError
 from avish.schema.load import schema as packaged_schema
 from avish.schema.model import Schema
@@ -159,10 +160,11 @@ class Store(Protocol):
 class SqliteStore:
     """Store in one file of mode 0600. Any thread may call; one at a time is served."""
 
-    def __init__(self, path: Path, schema: Schema | None = None) -> None:
+    def __init__(self, path: Path, schema: Schema | None = None, sealer: Sealer | None = None) -> None:
         """Open, or make with the system defaults as revision 1. UnavailableError when the file cannot be used."""
         self._path = path
         self._lock = threading.Lock()
+        self._sealer: Sealer = sealer or Open()
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -193,7 +195,7 @@ class SqliteStore:
             number,
             number,
         )
-        return Config.of(number, ((kind, json.loads(body)) for kind, body in rows))
+        return Config.of(number, ((kind, self._sealer.decode(body)) for kind, body in rows))
 
     def revisions(self, newest: int, count: int) -> list[Revision]:
         """At most ``count`` commits from number ``newest`` on downwards."""
@@ -207,7 +209,7 @@ class SqliteStore:
                 raise KeyError(number)
         first, last = min(start, end), max(start, end)
         rows = self._rows(CHANGES, first, last, first, last, end, end)
-        return [Change(kind, uuid, None if body is None else json.loads(body)) for kind, uuid, body in rows]
+        return [Change(kind, uuid, None if body is None else self._sealer.decode(body)) for kind, uuid, body in rows]
 
     def body_at(self, uuid: str, revision: int) -> Body | None:
         """An object as it was at a revision; None when it was not."""
@@ -215,7 +217,7 @@ class SqliteStore:
             "SELECT last, body FROM versions WHERE uuid = ? AND first <= ? ORDER BY first DESC LIMIT 1", uuid, revision
         )
         ended = rows and rows[0][0] is not None and rows[0][0] < revision
-        return json.loads(rows[0][1]) if rows and not ended else None
+        return self._sealer.decode(rows[0][1]) if rows and not ended else None
 
     def note(self, key: str) -> Any:
         """What was kept under ``key`` beside the configuration; None when nothing was."""
@@ -234,7 +236,7 @@ class SqliteStore:
         rows = self._rows("SELECT first, last, body FROM versions WHERE uuid = ? ORDER BY first", uuid)
         result: list[Version] = []
         for number, (first, last, body) in enumerate(rows):
-            result.append(self._version(first, json.loads(body)))
+            result.append(self._version(first, self._sealer.decode(body)))
             following = rows[number + 1][0] if number + 1 < len(rows) else None
             if last is not None and following != last + 1:
                 result.append(self._version(last + 1, None))
@@ -282,7 +284,7 @@ class SqliteStore:
             row = (revision, now, who.user, who.source, who.comment)
             db.execute("INSERT INTO revisions VALUES (?, ?, ?, ?, ?)", row)
             for change in changes:
-                _write(db, revision, change)
+                _write(db, revision, change, self._sealer)
             fresh = [(kind, key, number, revision) for kind, key, number in ids.beyond(self._ids)]
             db.executemany("INSERT INTO ids VALUES (?, ?, ?, ?)", fresh)
         self._journaled = ids
@@ -298,6 +300,19 @@ class SqliteStore:
         """Keep values beside the configuration, all or none; None forgets one."""
         with self._writing() as db:
             _keep(db, notes)
+
+    def seal_again(self) -> int:
+        """Write every secret of every revision as it is sealed now; how many rows differ. Nothing of before is left."""
+        with self._writing() as db:
+            rows = db.execute("SELECT rowid, type, body FROM versions").fetchall()
+            new = [(self._sealer.encode(kind, self._sealer.decode(body)), number) for number, kind, body in rows]
+            differing = [pair for pair, (_, _, body) in zip(new, rows, strict=True) if pair[0] != body]
+            db.executemany("UPDATE versions SET body = ? WHERE rowid = ?", differing)
+        if differing:
+            with self._lock:
+                self._db.execute("VACUUM")
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return len(differing)
 
     def drop(self, revision: int) -> None:
         """Forget the journaled revision."""
@@ -363,11 +378,11 @@ class SqliteStore:
                 raise
 
 
-def _write(db: sqlite3.Connection, revision: int, change: Change) -> None:
+def _write(db: sqlite3.Connection, revision: int, change: Change, sealer: Sealer) -> None:
     """End the current version and begin the next; an object keeps its place among its siblings."""
     db.execute("UPDATE versions SET last = ? WHERE uuid = ? AND last IS NULL", (revision - 1, change.uuid))
     if change.body is not None:
-        body = json.dumps(change.body, separators=(",", ":"))
+        body = sealer.encode(change.type, change.body)
         db.execute(
             "INSERT INTO versions SELECT ?, ?, coalesce((SELECT place FROM versions WHERE uuid = ?), "
             "(SELECT coalesce(max(rowid), 0) + 1 FROM versions)), ?, NULL, ?",

@@ -170,15 +170,21 @@ class Accounts:
 
     def check_password(self, body: Body, password: str) -> None:
         """ValidationError when a new password is too weak or was used before."""
+        if weak := self.weakness(body, password):
+            raise ValidationError(weak)
+
+    def weakness(self, body: Body, password: str) -> str:
+        """Why a new password is not taken, "" when it is fine."""
         portal = (self.config().get("systemconfiguration", "systemconfiguration") or {}).get("portal_configuration", {})
         minimum = int(portal.get("minimum_password_length", 8))
         weak = passwords.weakness(password, minimum, strict=bool(portal.get("password_strength_check")))
         if weak:
-            raise ValidationError(weak)
+            return weak
         record, count = self.record(body["uuid"]), int(self.profile(body).get("max_password_history_count", 0))
         used = [record.get("password", ""), *record.get("history", [])][:count]
         if any(old and passwords.verified(password, old) for old in used):
-            raise ValidationError(f"this is one of the last {count} passwords; choose another")
+            return f"this is one of the last {count} passwords; choose another"
+        return ""
 
     def set_password(self, body: Body, password: str) -> None:
         """Keep a new password that was checked."""

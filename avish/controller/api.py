@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from avish.api.request import Request, Response
@@ -28,6 +29,7 @@ from avish.controller.files import Files
 from avish.controller.gate import PUBLIC, READING, Admitted, CsrfError, Gate, session_cookies
 from avish.controller.notices import Notices
 from avish.controller.objects import Objects
+from avish.controller.openapi import OpenApi
 from avish.controller.reads import Reads
 from avish.controller.records import Records
 from avish.controller.rehearsals import Rehearsals
@@ -75,7 +77,7 @@ class Parties:
     files: Files
 
 
-CAPTURE = "PERMISSION_TRAFFIC_CAPTURE"
+CAPTURE, ENGINE = "PERMISSION_TRAFFIC_CAPTURE", "PERMISSION_SERVICEENGINE"
 PERMISSIONS: dict[Parts, tuple[str, str]] = {
     ("cluster", "version"): (ANYBODY, CONTROLLER),
     ("cluster", "runtime"): (ANYBODY, CONTROLLER),
@@ -89,6 +91,11 @@ PERMISSIONS: dict[Parts, tuple[str, str]] = {
     ("confirm",): (ANYBODY, CONTROLLER),
     ("notices",): (ANYBODY, CONTROLLER),
     ("openapi.json",): (ANYBODY, CONTROLLER),
+    ("events",): ("PERMISSION_TECHSUPPORT", CONTROLLER),
+    ("alerts",): ("PERMISSION_ALERT", "PERMISSION_ALERT"),
+    ("alerts", "test"): ("PERMISSION_ALERT", "PERMISSION_ALERTCONFIG"),
+    ("top", ANY): (ENGINE, CONTROLLER),
+    ("ftp", ANY): (ENGINE, CONTROLLER),
     ("files",): (CAPTURE, CAPTURE),
     ("files", "captures", ANY): (CAPTURE, CAPTURE),
     ("files", "exports", ANY): (CAPTURE, ANYBODY),
@@ -119,7 +126,8 @@ class Api:
     def handle(self, request: Request) -> Response:
         """The answer; also every refusal is one. What it raises is a bug."""
         began = time.perf_counter()
-        request = replace(request, id=secrets.token_hex(8))
+        plain = "/" + "/".join(part for part in request.path.split("/") if part)  # clients write /api//pool/ as well
+        request = replace(request, id=secrets.token_hex(8), path=plain)
         admitted = Admitted(request)
         try:
             response = self._sign_in.handle(request)
@@ -129,7 +137,7 @@ class Api:
         except CsrfError:
             response = Response(401, text="CSRF token missing or incorrect.")
         except AvishError as error:
-            response = _refusal(error, numbered=request.path.rstrip("/") == TRANSACTION)
+            response = _refusal(error, numbered=request.path == TRANSACTION)
         except RefusedError as error:
             response = _refusal(ApplyError(str(error)))
         except DataplaneError as error:
@@ -176,7 +184,8 @@ class Api:
         if request.path in PUBLIC:
             return
         level = READ if request.method in READING else WRITE
-        wanted = PERMISSIONS.get(place, (CONTROLLER, CONTROLLER))[level - READ]
+        known = PERMISSIONS.get(place) or PERMISSIONS.get((*place[:-1], ANY), (CONTROLLER, CONTROLLER))
+        wanted = known[level - READ]
         scope = self._gate.scope(request)
         require(scope.caller, wanted, request.tenant, level, scope.name)
 
@@ -235,6 +244,7 @@ def _resources(
         ("commits", ANY): {"GET": past.commit},
         ("confirm",): {"GET": confirm.get, "POST": confirm.post, "DELETE": confirm.delete},
         ("notices",): {"GET": notices.get},
+        ("openapi.json",): _once(lambda: OpenApi(schema, status.version()["Tag"]).document()),
         ("files",): {"GET": parties.files.listing},
         ("files", "captures", ANY): {"GET": parties.files.get},
         ("files", "exports", ANY): {"GET": parties.files.get, "PUT": parties.files.put},
@@ -262,6 +272,12 @@ def _systemwide(schema: Schema, committer: Committer, reads: Reads) -> dict[Part
         for command in schema.commands
         if command.run and not any(word.startswith("<") for word in command.path)
     }
+
+
+def _once(make: Callable[[], Any]) -> Mapping[str, Handler]:
+    """What never changes, made when it is first asked for."""
+    made = cache(make)
+    return {"GET": lambda _: Response(200, made())}
 
 
 def _report(make: Callable[[], Any]) -> Mapping[str, Handler]:

@@ -9,7 +9,7 @@ from typing import Any
 from avish.api.request import Request, Response
 from avish.config.config import Body
 from avish.controller import passwords
-from avish.controller.access import ANYBODY, READ, WRITE, Scope, require
+from avish.controller.access import ANYBODY, READ, SUPERUSER, WRITE, Scope, permission, require
 from avish.controller.accounts import Accounts, RefusedError
 from avish.controller.audit import Audit
 from avish.controller.gate import COOKIES, Gate, cookies, no_cookies, session_cookies
@@ -139,8 +139,9 @@ class OwnAccount:
         self._renew(request, body, str(given.get("password") or ""))
         return Response(200, {"name": body["name"]})
 
-    def _renew(self, request: Request, body: Body, password: str) -> None:
-        self.accounts.check_password(body, password)
+    def _renew(self, request: Request, body: Body, password: str, *, anyway: bool = False) -> None:
+        if not anyway:
+            self.accounts.check_password(body, password)
         self.accounts.set_password(body, password)
         jar = cookies(request.headers.get("cookie", ""))
         self.sessions.end_of(str(body["name"]), but=next((jar[one] for one in COOKIES if one in jar), ""))
@@ -166,7 +167,9 @@ class OwnAccount:
         tables = [] if scope.caller.superuser else [scope.caller.access.get(one, {}) for one in (scope.tenant, "*")]
         levels = {name: scope.caller.level(name, scope.tenant) for table in tables for name in table}
         told = {"user": request.user, "tenant": scope.tenant, "superuser": scope.caller.superuser}
-        return Response(200, {**told, "tenants": tenants, "privileges": levels})
+        objects = {kind: scope.caller.level(permission(kind), scope.tenant) for kind in self.gate.schema.index}
+        objects["tenant"] = max(objects.get("tenant", READ), READ)  # everybody sees those he may enter
+        return Response(200, {**told, "tenants": tenants, "privileges": levels, "objects": objects})
 
     # --- accounts of others
 
@@ -194,8 +197,11 @@ class OwnAccount:
         if body["name"] == request.user and request.via != "unix":
             raise ValidationError("your own password is changed with the old one: PUT /api/useraccount", status=403)
         given = request.body if isinstance(request.body, dict) else {}
-        self._renew(request, body, str(given.get("password") or ""))
-        return Response(200, {"name": body["name"]})
+        password = str(given.get("password") or "")
+        root = request.via == "unix" and request.user == SUPERUSER
+        weak = self.accounts.weakness(body, password)
+        self._renew(request, body, password, anyway=bool(root and given.get("anyway") and password))
+        return Response(200, {"name": body["name"], "warning": weak})
 
     def _add_key(self, request: Request) -> Response:
         body = self._named(request, WRITE)

@@ -18,7 +18,8 @@ SOURCE = "avishd"
 class Keeper(Protocol):
     """Where credentials are kept. ValidationError for what cannot be kept."""
 
-    def set_password(self, user: str, password: str) -> None: ...
+    def set_password(self, user: str, password: str) -> str:
+        """Set it, as root wants it; what is to be said against it."""
 
     def add_key(self, user: str, key: str) -> bool:
         """Whether it was new."""
@@ -44,8 +45,8 @@ class _Running:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def set_password(self, user: str, password: str) -> None:
-        self._call("PUT", user, {"password": password})
+    def set_password(self, user: str, password: str) -> str:
+        return str(self._call("PUT", user, {"password": password, "anyway": True}).body["warning"])
 
     def add_key(self, user: str, key: str) -> bool:
         return self._call("POST", user, {"key": key}).status == 201
@@ -58,6 +59,7 @@ class _Running:
 
 
 def _stopped(home: Home) -> Iterator[Keeper]:
+    from avish.config.sealing import KeySealer, read_keys
     from avish.config.store import SqliteStore
     from avish.controller.accounts import Accounts
     from avish.controller.audit import Audit
@@ -65,7 +67,7 @@ def _stopped(home: Home) -> Iterator[Keeper]:
 
     if not home.store.exists():
         raise UnavailableError(f"{home.path} has no store yet: start the controller once (avishd serve)")
-    store = SqliteStore(home.store, schema())
+    store = SqliteStore(home.store, schema(), KeySealer(read_keys(home.keys), schema()))
     try:
         config = store.load()
         accounts, audit = Accounts(store, lambda: config, time.time), Audit(home.audit, time.time, store)
@@ -79,11 +81,12 @@ class _Kept:
     def __init__(self, accounts: Any, audit: Any) -> None:
         self._accounts, self._audit = accounts, audit
 
-    def set_password(self, user: str, password: str) -> None:
+    def set_password(self, user: str, password: str) -> str:
         body = self._accounts.existing(user)
-        self._accounts.check_password(body, password)
+        weak = str(self._accounts.weakness(body, password))
         self._accounts.set_password(body, password)
         self._audit.write("password changed", "admin", SOURCE, account=body["name"])
+        return weak
 
     def add_key(self, user: str, key: str) -> bool:
         body = self._accounts.existing(user)
@@ -91,3 +94,25 @@ class _Kept:
         if fresh:
             self._audit.write("key added", "admin", SOURCE, account=body["name"])
         return fresh
+
+
+def rotate_key(home: Home) -> int:
+    """Seal all secrets with a new key; how many objects (of all revisions) hold one. The controller must not run."""
+    import os
+
+    from avish.config.sealing import KEY_BYTES, KeySealer, read_keys, write_keys
+    from avish.config.store import SqliteStore
+    from avish.schema.load import schema
+
+    if not home.store.exists():
+        raise UnavailableError(f"{home.path} has no store yet")
+    with home.lock():
+        keys = [os.urandom(KEY_BYTES), *read_keys(home.keys)]
+        write_keys(home.keys, keys)  # a crash from here on finds the old key as well
+        store = SqliteStore(home.store, schema(), KeySealer(keys, schema()))
+        try:
+            count = store.seal_again()
+        finally:
+            store.close()
+        write_keys(home.keys, keys[:1])
+    return count

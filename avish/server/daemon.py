@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from avish.config.config import Config
 from avish.config.ids import Ids
+from avish.config.sealing import KeySealer, read_keys
 from avish.config.store import SqliteStore, Who
 from avish.config.upgrade import NOTE as GRAMMAR
 from avish.config.upgrade import fingerprint, upgraded
@@ -48,6 +49,7 @@ from avish.server.agents import agent_of
 from avish.server.books import collector, open_records, scraped
 from avish.server.home import EngineSpec, Home, socket_group
 from avish.server.http import Door, Front
+from avish.server.notify import live, tell
 from avish.server.sockets import listen, listen_at
 from avish.server.tls import certificate_hash, context, own_names
 from dataplane.driver import Driver
@@ -63,6 +65,7 @@ SOCKET_LOOK_SECONDS = 1.0
 READY_SECONDS = 20.0
 """So long the engines may take to come in step before the start is reported anyway."""
 SYSTEM_WHO = Who(SYSTEM, "system", "service engines as found")
+SEALED = "sealed"
 MakeEngine = Callable[[Home, EngineSpec], Engine]
 
 
@@ -115,7 +118,10 @@ class Controller:
 def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_engine) -> Controller:
     """The controller of a home: engines found or started, and registered in the order of ``specs``."""
     grammar = schema()
-    store = SqliteStore(home.store, grammar)
+    store = SqliteStore(home.store, grammar, KeySealer(read_keys(home.keys), grammar))
+    if store.note(SEALED) is None:  # of a release that kept secrets in clear
+        store.seal_again()
+        store.keep({SEALED: True})
     engines = {spec.name: make_engine(home, spec) for spec in specs}
     notices = Notices(store, time.time)
     confirmations = Confirmations(store, time.time, notices)
@@ -321,9 +327,12 @@ async def _until_signal(
         loop.add_signal_handler(number, signalled.set)
     async with asyncio.TaskGroup() as group:
         group.create_task(front.run(doors, ended))
+        group.create_task(live(ended))
         if ssh is not None:
             group.create_task(ssh.run(controller.committer.head.config, ended))
+        tell("READY=1")
         await _end(signalled, path)
+        tell("STOPPING=1")
         controller.notices.close()
         await loop.run_in_executor(None, controller.captures.shutdown)
         ended.set()

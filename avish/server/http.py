@@ -39,6 +39,7 @@ LOGINS, LOGINS_WAITING = 2, 64
 """Passwords compared at the same time, each at the price of 32 MB; and how many may wait for that."""
 HANDSHAKE_SECONDS, SILENT_SECONDS, BODY_SECONDS = 10.0, 30.0, 60.0
 """What a client may take for TLS, until its first request is there, and for a body."""
+HEARTBEAT_SECONDS = 30.0
 HOST = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
 SECURE = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "SAMEORIGIN", "Cache-Control": "no-store"}
 Handle = Callable[[Request], Response]
@@ -153,7 +154,7 @@ class Front:
             request, data = _request(http, via), await _read(http)
             response, text = await self._worked_on(request, data)
             if response.stream is not None:
-                return await self._follow(http, response, response.stream)
+                return await self._follow(http, response, response.stream, via)
             if response.file:
                 return web.FileResponse(response.file, headers=dict(response.headers))
         except _RefusedError as refusal:
@@ -191,18 +192,42 @@ class Front:
             return response, _encoded(response)
 
     async def _follow(
-        self, http: web.BaseRequest, response: Response, events: Iterator[dict[str, Any]]
+        self, http: web.BaseRequest, response: Response, events: Iterator[dict[str, Any]], via: str
     ) -> web.StreamResponse:
         self._followed += 1
         try:
             if self._followed > STREAMS:
                 raise _RefusedError(503, f"{STREAMS} streams are followed already")
+            if http.headers.get("Upgrade", "").lower() == "websocket":
+                return await self._socket(http, events, via)
             return await self._stream(http, response, events)
         finally:
             self._followed -= 1
             close = getattr(events, "close", None)
             if close is not None:
                 await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, close))
+
+    async def _socket(self, http: web.BaseRequest, events: Iterator[dict[str, Any]], via: str) -> web.StreamResponse:
+        """The events as messages of a WebSocket, until either side has enough."""
+        origin, host = http.headers.get("Origin", ""), http.headers.get("Host", "")
+        if via == "https" and origin and origin.partition("://")[2] != host:
+            raise _RefusedError(403, f"a page of {origin[:100]} may not follow this")
+        out = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS, max_msg_size=4096)
+        if not out.can_prepare(http):
+            raise _RefusedError(400, "this is no WebSocket handshake")
+        await out.prepare(http)
+        reader = asyncio.create_task(_until_closed(out))
+        loop = asyncio.get_running_loop()
+        try:
+            while not reader.done() and (event := await loop.run_in_executor(self._streams, next, events, None)):
+                if event.get("event") != "idle":
+                    await out.send_json(event)
+            await out.close()
+        except ConnectionError:
+            log.debug("a reader of %s went away", http.path)
+        finally:
+            reader.cancel()
+        return out
 
     async def _stream(
         self, http: web.BaseRequest, response: Response, events: Iterator[dict[str, Any]]
@@ -219,6 +244,12 @@ class Front:
         except ConnectionError:
             log.debug("a reader of %s went away", http.path)
         return out
+
+
+async def _until_closed(out: web.WebSocketResponse) -> None:
+    """What the other side says is of no interest, but that it goes."""
+    async for _ in out:
+        pass
 
 
 class _RefusedError(Exception):

@@ -17,7 +17,8 @@ from typing import Any
 from avish.errors import AvishError, UnavailableError, ValidationError
 from avish.schema.load import schema
 from avish.server import lifecycle
-from avish.server.credentials import accounts_of
+from avish.server.backup import backup, restore
+from avish.server.credentials import accounts_of, rotate_key
 from avish.server.home import Home, private_log
 from avish.server.schema_json import schema_document
 from dataplane.errors import DataplaneError, UnreachableError
@@ -101,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     key.add_argument(
         "file", metavar="FILE", help="public keys as OpenSSH writes them, one a line; - for standard input"
     )
+    add("rotate-key", _rotate_key, "seal all secrets in the store with a new key; the controller must not run")
+    add("backup", _backup, "write store, keys and audit into one file").add_argument("file", metavar="FILE")
+    add("restore", _restore, "put a backup in place; the controller must not run").add_argument("file", metavar="FILE")
     add("check", _check, "is the store consistent, and does every kernel hold the configuration?")
     return parser
 
@@ -189,8 +193,12 @@ def _passwd(home: Home, options: Any) -> int:
             raise ValidationError("the two are not the same; nothing was changed")
     else:
         password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        raise ValidationError("an empty password lets nobody in; nothing was changed")
     with accounts_of(home) as accounts:
-        accounts.set_password(options.user, password)
+        weak = accounts.set_password(options.user, password)
+    if weak:
+        print(f"avishd: warning: {weak}; it is set all the same", file=sys.stderr)
     print(f"password of {options.user} set")
     return 0
 
@@ -207,6 +215,23 @@ def _key(home: Home, options: Any) -> int:
         for key in keys:
             fresh = accounts.add_key(options.user, key)
             print(f"key {'added' if fresh else 'known already'}: {' '.join(key.split()[2:]) or key.split()[0]}")
+    return 0
+
+
+def _rotate_key(home: Home, options: Any) -> int:
+    del options
+    print(f"secrets are sealed with a new key ({rotate_key(home)} versions of objects hold some)")
+    return 0
+
+
+def _backup(home: Home, options: Any) -> int:
+    names = backup(home, Path(options.file))
+    print(f"{options.file}: {len(names)} files; it holds the keys as well, so keep it like the machine itself")
+    return 0
+
+
+def _restore(home: Home, options: Any) -> int:
+    print("\n".join(restore(home, Path(options.file))))
     return 0
 
 

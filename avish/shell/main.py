@@ -27,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     options = _options().parse_args(argv)
     home = Path(options.home)
     options.host = socket.gethostname()
+    if not (options.command or options.file) and (forced := os.environ.get("SSH_ORIGINAL_COMMAND")):
+        options.command = [forced]  # OpenSSH runs us in place of what the user asked for
     try:
         return _run(options, home)
     except AvishError as error:

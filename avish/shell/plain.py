@@ -17,6 +17,7 @@ from avish.lang.tree import Tree
 from avish.shell.driver import Driver
 from avish.shell.explain import bug, explain
 from avish.shell.lineeditor import Interrupted, LineEditor
+from avish.shell.rights import Rights
 from avish.shell.session import Session
 from avish.shell.streams import Streams, event_line
 
@@ -37,6 +38,7 @@ class Plain:
         self.tree, self.session, self.client = tree, session, client
         self.driver = Driver(session, client, self, Streams(client, self.event), as_json=False)
         self._send, self._names = send, names
+        self._rights = Rights(client, tree.schema)
         self._incoming: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._rest = b""
         self._ended = False
@@ -190,6 +192,8 @@ class Plain:
         if key == "?" and _in_quotes(before):
             return "?", ""
         found = complete(self.tree, self.session.modes, before, self._names)
+        if self.session.candidate is None:
+            found = self._rights.permitted(before, found, self.session.tenant)
         words = [one for one in found if one.literal]
         if key == "\t" and words:
             more = _common(before, words, only=len(found) == 1)

@@ -37,6 +37,7 @@ from avish.shell.keys import bindings
 from avish.shell.lexer import LineLexer
 from avish.shell.names import Names
 from avish.shell.pager import Pager
+from avish.shell.rights import Rights
 from avish.shell.session import Session
 from avish.shell.streams import Streams, event_line, pausing
 from avish.shell.suggest import FromHistory
@@ -53,6 +54,7 @@ class Terminal:
         self.tree, self.session, self.client = tree, session, client
         self.colours = colour.wanted(colours)
         self.names = Names(client)
+        self.rights = Rights(client, tree.schema)
         self.keyboard = Keyboard()
         self.lexer = LineLexer(tree, lambda: session.modes)
         self.pager = Pager(self._write, _size, self.keyboard)
@@ -331,7 +333,8 @@ class Terminal:
     # --- what the keys need
 
     def _offers(self, before: str) -> Any:
-        return complete(self.tree, self.session.modes, before, self.names)
+        found = complete(self.tree, self.session.modes, before, self.names)
+        return found if self.session.candidate else self.rights.permitted(before, found, self.session.tenant)
 
     def _shown(self) -> str:
         return self.session.prompt + self.lexer.hidden(self.prompt.default_buffer.text)

@@ -293,6 +293,17 @@ class TestRights:
         assert {one["source"] for one in mine} == {"ssh 127.0.0.1"}
         assert "sound" in controller.avishd("check") or "consistent" in controller.avishd("check")
 
+    def test_completion_offers_what_is_allowed(self, controller):
+        controller.local("configure user otto", "access role_ref Application-Operator all_tenants", "save", "save")
+        controller.avishd("key", "otto", f"{controller.key}.pub")
+        shown = controller.ssh(
+            user="otto", options=["-tt", "-o", "SetEnv=AVISH_MODE=plain"], stdin="show ?\x15configure ?\x15exit\n"
+        )
+        seen, changed = shown.stdout.split("configure ?")
+        assert re.search(r"^  pool ", seen, re.MULTILINE)
+        assert not re.search(r"^  (role|user|systemconfiguration) ", seen, re.MULTILINE)
+        assert not re.search(r"^  (pool|virtualservice) ", changed, re.MULTILINE)
+
     def test_files_of_the_machine_are_out_of_reach(self, controller):
         done = controller.ssh("copy file source /etc/hostname destination /tmp/avish-must-not")
         assert done.returncode == 1
@@ -337,3 +348,40 @@ class TestOverTheNetwork:
         done = run([BIN / "avish", "--address", "127.0.0.1:1", "--password", "x", "-c", "show pool"])
         assert done.returncode == 69
         assert "no controller answers at 127.0.0.1:1" in done.stderr
+
+
+class TestAccounts:
+    def test_the_own_password_is_changed_and_the_audit_shows_it(self, controller):
+        controller.local("configure user pia", "is_superuser", "save")
+        controller.avishd("passwd", "pia", stdin="First-word-1\n")
+
+        def lines(password, *given):
+            words = ["--address", "127.0.0.1", "--port", controller.listens["https"].split()[-1]]
+            words += ["--user", "pia", "--password", password]
+            return run([BIN / "avish", *words], input="".join(f"{line}\n" for line in given))
+
+        assert "is wrong" in lines("First-word-1", "passwd", "no", "Second-word-2").stderr
+        assert lines("First-word-1", "passwd", "First-word-1", "Second-word-2").returncode == 0
+        assert lines("First-word-1", "show tenant").returncode == 1
+        done = lines("Second-word-2", "show audit filter user pia | grep password")
+        assert "password changed" in done.stdout, done.stderr
+        assert "Second-word-2" not in (controller.home / "log" / "audit.jsonl").read_text()
+
+    def test_root_is_warned_of_a_weak_password_and_an_empty_one_is_none(self, controller):
+        controller.local("configure user weak", "is_superuser", "save")
+        done = run([BIN / "avishd", "passwd", "weak", "--home", controller.home], input="short\n")
+        assert (done.returncode, "at least 8 characters" in done.stderr) == (0, True)
+        assert run([BIN / "avishd", "passwd", "weak", "--home", controller.home], input="\n").returncode == 1
+        assert run([BIN / "avishd", "passwd", "nobody-here", "--home", controller.home], input="x\n").returncode == 1
+
+
+class TestForceCommand:
+    """OpenSSH's server in place of ours: it leaves what was asked for in the environment."""
+
+    def test_a_command_and_a_script(self, controller):
+        command = [BIN / "avish", "--home", controller.home]
+        asked = {**os.environ, "SSH_ORIGINAL_COMMAND": "show tenant"}
+        done = run(command, env=asked, stdin=subprocess.DEVNULL)
+        assert (done.returncode, "| admin | admin |" in done.stdout) == (0, True)
+        assert run(command, env={**asked, "SSH_ORIGINAL_COMMAND": "nonsense"}, stdin=subprocess.DEVNULL).returncode == 2
+        assert "admin" in run(command, input="show tenant\n").stdout

@@ -55,7 +55,7 @@ def test_strangers_get_nothing_but_the_version(rig, web):
     ]:
         status, _, body = web.ask(method, path)
         assert (status, "log in" in body["error"]) == (401, True)
-    status, _, body = web.ask("GET", "/api/initial-data")
+    status, _, body = web.ask("GET", "/api//initial-data/")
     assert (status, bool(body["version"]["Version"])) == (200, True)
 
 
@@ -200,3 +200,36 @@ def test_too_many_failures_lock_the_user_and_say_so(rig, web):
     assert web.log_in()[0] == 200
     assert rig.call("PUT", "/api/avish/account/anna", {"password": "Anna-horse-2"}).status == 200
     assert web.log_in("anna", "Anna-horse-2")[0] == 200
+
+
+def follow(rig, cookie, path="/api/notices", **headers):
+    """The first message of a WebSocket, or the status of the refusal; ``rig`` tells something meanwhile."""
+    import asyncio
+
+    import aiohttp
+
+    async def run():
+        address = f"wss://127.0.0.1:{rig.port}{path}"
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with session.ws_connect(address, ssl=False, headers={"Cookie": cookie, **headers}) as socket:
+                    notices = rig.controller.notices
+                    notices.tell(notices.make("something happened", "test"))
+                    return await asyncio.wait_for(socket.receive_json(), 20)
+            except aiohttp.WSServerHandshakeError as error:
+                return error.status
+
+    return asyncio.run(run())
+
+
+def test_events_come_over_a_websocket(rig, logged_in):
+    assert follow(rig, logged_in.headers["Cookie"])["text"] == "something happened"
+    assert follow(rig, "sessionid=wrong") == 401
+    assert follow(rig, logged_in.headers["Cookie"], Origin="https://evil.example") == 403
+    assert logged_in.ask("GET", "/api/pool")[0] == 200
+
+
+def test_a_singleton_that_is_to_stay_as_it_is(logged_in):
+    for body in (None, "false"):
+        status, _, answer = logged_in.ask("PUT", "/api/systemconfiguration", body)
+        assert (status, answer["uuid"]) == (200, "systemconfiguration")
