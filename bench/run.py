@@ -16,8 +16,10 @@ from pathlib import Path
 
 import figures
 import network
+import kernel
 import operations
 import scale
+import traffic
 import transactions
 from lab import Lab
 
@@ -36,6 +38,8 @@ def measure(bin_dir):
         yield figures.parse_only(python, shell, lab.home)
         yield figures.save(lab)
         yield from operations.figures(lab)
+    yield from kernel.figures()
+    yield from traffic.figures()
     yield from scale.figures(bin_dir)
     yield from transactions.figures()
     yield from network.figures(bin_dir)

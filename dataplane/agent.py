@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dataplane import sysctl, tap, wire
+from dataplane import leastconn, sysctl, tap, wire
 from dataplane.diff import Plan, applied
 from dataplane.errors import DataplaneError, RefusedError
 from dataplane.failover import Failover
@@ -298,6 +299,7 @@ def main() -> int:
     watch = Watch(driver, lambda: failover.restore(driver.held))
     watch.start()
     agent = Agent(driver, arguments.namespace or "host", before, Parts(health, failover, watch))
+    threading.Thread(target=_balance, args=(driver,), daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: agent.stop(listener))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: an agent outlives the controller
     _LOG.info("serving namespace %s on %s", arguments.namespace or "host", arguments.socket)
@@ -306,6 +308,16 @@ def main() -> int:
     with suppress(OSError):
         arguments.socket.unlink()
     return 0
+
+
+def _balance(driver: LocalDriver) -> None:
+    """Weigh what balances by least connections, again and again; a round that fails is told, the next one tries."""
+    while True:
+        time.sleep(leastconn.SECONDS)
+        try:
+            driver.balance()
+        except Exception:  # noqa: BLE001  (the thread has to live on; the next round tries again)
+            _LOG.exception("the servers could not be weighed by their connections")
 
 
 def _arguments() -> argparse.Namespace:

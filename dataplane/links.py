@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -49,11 +50,38 @@ _ARP_REQUEST, _ARP_REPLY = 1, 2
 
 def perform(step: Step) -> None:
     """Carry out a step of the tables "addresses" or "routes". Raises RefusedError; what is gone already is dropped."""
-    with _in_words(step), IPRoute() as kernel:
+    with _in_words(step):
+        kernel = _HANDLES.kernel()
         if step.table == "addresses":
             _perform_address(kernel, step)
         else:
             _perform_route(kernel, step)
+
+
+class _Handles(threading.local):
+    """What a thread keeps open for its changes: to open and close them takes longer than a change, 10 ms and more.
+
+    A thread stays in one network namespace.
+    """
+
+    def __init__(self) -> None:
+        self._kernel: Any = None
+        self._packets: socket.socket | None = None
+
+    def kernel(self) -> Any:
+        """For addresses, routes and links."""
+        if self._kernel is None:
+            self._kernel = IPRoute()
+        return self._kernel
+
+    def packets(self) -> socket.socket:
+        """For frames of our own; nothing is received."""
+        if self._packets is None:
+            self._packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        return self._packets
+
+
+_HANDLES = _Handles()
 
 
 def _perform_address(kernel: Any, step: Step) -> None:
@@ -167,10 +195,8 @@ def announce(kernel: Any, interface: str, ip: str) -> None:
         frames = [gratuitous_arp(mac, ip, operation) for operation in (_ARP_REQUEST, _ARP_REPLY)]
     else:
         frames = [neighbour_advertisement(mac, ip)]
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as packets:
-        packets.bind((interface, 0))
-        for frame in frames:
-            packets.send(frame)
+    for frame in frames:
+        _HANDLES.packets().sendto(frame, (interface, 0))
 
 
 def gratuitous_arp(mac: bytes, ip: str, operation: int) -> bytes:

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from dataplane import (
+    abilities,
     capture,
     conntrack,
     counters,
     facts,
     finished,
     ftpwatch,
+    leastconn,
     links,
     nft,
     nftrun,
@@ -28,7 +30,7 @@ from dataplane import (
 from dataplane.diff import Plan, Step, applied, reverse
 from dataplane.driver import Capture
 from dataplane.errors import RefusedError, UnreachableError
-from dataplane.model import EVERY_FLOW, FlowMatch, Interface, Row, SeState
+from dataplane.model import EVERY_FLOW, NAT_MARK, FlowMatch, Interface, Row, Service, SeState
 from dataplane.netlink import NetlinkTimeoutError
 from dataplane.nftrun import Loader
 from dataplane.refusals import Surroundings, refusals
@@ -61,9 +63,12 @@ class LocalDriver:
         self._held: tuple[SeState, int] | None = None
         self._shown = SeState()
         self._up: overlay.Up = {}
+        self._least: tuple[Mapping[int, Service], frozenset[int]] = ({}, frozenset())
+        self._uneven: frozenset[int] = frozenset()
         self._loader = Loader()
         sysctl.prepare()
         facts.count_arp()
+        self._abilities = abilities.probe()
         self._ledger, self._ftp = finished.Ledger(), ftpwatch.FtpWatch()
         capture.clean_stale()
 
@@ -90,6 +95,7 @@ class LocalDriver:
             if not sysctl.forwards():
                 changes.append("forwarding was off")
             sysctl.prepare()
+            _set_kernel(state)
             for name in sysctl.forwarding():  # after the tables, whose policy drops what is not ours
                 sysctl.write(name, "1")
             refused += _attempt([step for step in steps if step.op == "drop"])
@@ -149,7 +155,7 @@ class LocalDriver:
         with self._lock:
             state, _ = self._known()
             target = applied(state, plan)
-            _refuse(plan, target)
+            self._refuse(plan, target)
             plan = overlay.effective_plan(plan, state, target, self._shown, self._up)
             shown = applied(self._shown, plan)
             commands = _commands(self._shown, shown, plan)
@@ -162,7 +168,7 @@ class LocalDriver:
             if held != base:
                 raise UnreachableError(f"out of sync: the engine holds revision {held}, not {base}")
             target = applied(state, plan)
-            _refuse(plan, target)
+            self._refuse(plan, target)
             plan = overlay.effective_plan(plan, state, target, self._shown, self._up)
             shown = applied(self._shown, plan)
             self._carry_out(plan, self._shown, shown)
@@ -182,6 +188,42 @@ class LocalDriver:
                 shown = applied(self._shown, plan)
                 self._carry_out(plan, self._shown, shown)
                 self._shown = shown
+
+    def balance(self) -> None:
+        """Weigh the services anew that balance by least connections, by the flows there are now.
+
+        Raises RefusedError, and UnreachableError when the kernel holds something else than was thought.
+        """
+        if not self._weighable():
+            return
+        load = leastconn.load_of(self.flows(0, NAT_MARK))
+        with self._lock:
+            if self._held is None:
+                return
+            numbers = self._weighable() & (load.services | self._uneven)
+            even = {one: overlay.effective(self.held.services[one], self.held.pools, self._up) for one in numbers}
+            plan = leastconn.plan(even, self._shown.services, load)
+            if plan:
+                shown = applied(self._shown, plan)
+                self._carry_out(plan, self._shown, shown)
+                self._shown = shown
+            self._uneven = frozenset(one for one in numbers if self._shown.services[one] != even[one])
+
+    def _weighable(self) -> frozenset[int]:
+        """The services that balance by least connections; found anew only when services have changed."""
+        services = self._shown.services
+        if self._least[0] is not services:
+            self._least = (services, leastconn.weighable(services))
+        return self._least[1]
+
+    def _refuse(self, plan: Plan, target: SeState) -> None:
+        """Raise RefusedError if the kernel would refuse a plan, by its addresses, routes or lack of abilities."""
+        found = []
+        if _link_steps(plan, "put"):
+            found += refusals(plan, target, surroundings())
+        found += abilities.refusals(plan, self._abilities)
+        if found:
+            raise RefusedError("; ".join(found))
 
     def _known(self) -> tuple[SeState, int]:
         if self._held is None:
@@ -203,6 +245,8 @@ class LocalDriver:
             if commands:
                 self._run(self._loader.load, commands, state, target)
                 loaded = True
+            if any(step.table in ("timeouts", "switches") for step in plan):
+                _set_kernel(target)
             for step in _link_steps(plan, "drop"):
                 links.perform(step)
                 done.append(step)
@@ -277,7 +321,8 @@ class LocalDriver:
         if kind == "ftp":
             return self._ftp.book.rows()
         with _reading(kind):
-            return facts.read(kind)
+            found = facts.read(kind)
+        return {**found, **self._abilities} if kind == "capabilities" else found
 
     def probe(self, kind: str, address: str, port: int = 0) -> Iterator[str]:
         with _reading(f"answer to a {kind}"):
@@ -315,12 +360,10 @@ class LocalDriver:
         return capture.KernelCapture(spec)
 
 
-def _refuse(plan: Plan, target: SeState) -> None:
-    """Raise RefusedError if the kernel would refuse the addresses and routes of a plan."""
-    if _link_steps(plan, "put"):
-        found = refusals(plan, target, surroundings())
-        if found:
-            raise RefusedError("; ".join(found))
+def _set_kernel(state: SeState) -> None:
+    """What rules cannot say. Raises RefusedError."""
+    sysctl.remember_pings(state.timeouts.get("icmp"))
+    sysctl.answer_everywhere(everywhere=not state.switches.get("own_interface_only"))
 
 
 @_reading("addresses and routes")

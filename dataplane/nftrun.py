@@ -34,9 +34,14 @@ def check(change: Change) -> None:
     """The kernel's dry run: raises RefusedError, changes nothing."""
     batch = nftraw.encode(change, commit=False) if len(change.text) <= _SMALL else None
     if batch is None:
-        _run(["-c", "-f", "-"], change.text)
+        dry_run(change.text)
     else:
         _send(batch)
+
+
+def dry_run(commands: str) -> None:
+    """The same of nft commands."""
+    _run(["-c", "-f", "-"], commands)
 
 
 def _send(batch: bytes) -> None:

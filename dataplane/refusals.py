@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface, ip_network
 
 from dataplane.diff import Plan
@@ -21,15 +22,22 @@ class Surroundings:
     ours: frozenset[str]
     foreign_routes: frozenset[str]
 
+    @cached_property
+    def _own(self) -> dict[str, list[IPv4Interface | IPv6Interface]]:
+        """By interface; worked out once: there may be thousands of ours beside them."""
+        return {
+            link.name: [ip_interface(text) for text in link.addresses if text.partition("/")[0] not in self.ours]
+            for link in self.interfaces
+        }
+
+    @cached_property
+    def own_addresses(self) -> frozenset[str]:
+        """The engine's own addresses."""
+        return frozenset(str(address.ip) for address in self.networks())
+
     def networks(self, interface: str = "") -> list[IPv4Interface | IPv6Interface]:
         """The engine's own addresses with their networks, of one interface or ("") of all."""
-        return [
-            address
-            for link in self.interfaces
-            if interface in ("", link.name)
-            for address in map(ip_interface, link.addresses)
-            if str(address.ip) not in self.ours
-        ]
+        return [address for name, found in self._own.items() if interface in ("", name) for address in found]
 
 
 def refusals(plan: Plan, target: SeState, around: Surroundings) -> list[str]:
@@ -49,9 +57,8 @@ def _address(address: Address, around: Surroundings) -> Iterator[str]:
         return
     if address.interface and address.interface not in {link.name for link in around.interfaces}:
         yield f"address {address.ip}: the engine has no interface {address.interface}"
-    for own in around.networks():
-        if str(own.ip) == address.ip:
-            yield f"address {address.ip} is the engine's own interface address"
+    if address.ip in around.own_addresses:
+        yield f"address {address.ip} is the engine's own interface address"
 
 
 def _valid(ip: str) -> bool:

@@ -41,10 +41,10 @@ def render(state: SeState, words: Words = IPV4) -> Table:
     for rule in state.nat.values():
         draft.add_rule(rule)
     draft.chains |= shared_chains(state.services.values(), words)
-    draft.chains |= ruleset_service.fixed_chains(words) | _routing_chains(state, words)
+    draft.chains |= ruleset_service.fixed_chains(words) | _routing_chains(words)
     if words is IPV4:
         draft.chains["nat"] = nat_chain(state.nat.values())
-    draft.objects = ruleset_flows.objects(state.timeouts, words)
+    draft.add_flows(state)
     return draft.table()
 
 
@@ -58,9 +58,8 @@ def touched(old: SeState, new: SeState, plan: Plan, words: Words = IPV4) -> tupl
     for draft, state in ((before, old), (after, new)):
         if "nat" in tables and words is IPV4:
             draft.chains["nat"] = nat_chain(state.nat.values())
-        if not tables.isdisjoint(("switches", "timeouts")):
-            draft.chains |= _flow_chains(state)
-            draft.objects = ruleset_flows.objects(state.timeouts, words)
+        if not tables.isdisjoint(("switches", "timeouts")) or before.ftp or after.ftp:
+            draft.add_flows(state)
         if before.shares or after.shares:
             draft.chains |= shared_chains(state.services.values(), words)
     return before.table(), after.table()
@@ -80,7 +79,7 @@ def with_time_run(found: Table, wanted: Table) -> Table:
     return replace(found, sets=sets)
 
 
-def _routing_chains(state: SeState, words: Words) -> dict[str, Chain]:
+def _routing_chains(words: Words) -> dict[str, Chain]:
     rules = [
         "snat to ct mark map @snat_addresses",
         "ct mark @snat_services masquerade",
@@ -89,19 +88,15 @@ def _routing_chains(state: SeState, words: Words) -> dict[str, Chain]:
     if words is IPV4:
         rules.append("ct mark 0x00000000 jump nat")
     hook = "type nat hook postrouting priority 100; policy accept;"
-    return {"postrouting": Chain(tuple(rules), hook), **_flow_chains(state)}
-
-
-def _flow_chains(state: SeState) -> dict[str, Chain]:
-    return {
-        "forward": ruleset_flows.forward_of(state),
-        "flow_timeouts": ruleset_flows.timeout_chain(state.timeouts),
-    }
+    return {"postrouting": Chain(tuple(rules), hook)}
 
 
 @dataclass
 class _Draft:
-    """A table in the making, or a part of one. ``shares``: one of the services uses chains that depend on others."""
+    """A table in the making, or a part of one.
+
+    ``shares``: one of the services uses chains that depend on others; ``ftp``: the helper.
+    """
 
     words: Words
     counters: set[str] = field(default_factory=set)
@@ -109,6 +104,7 @@ class _Draft:
     elements: dict[str, dict[str, str]] = field(default_factory=dict)
     objects: dict[str, tuple[str, ...]] = field(default_factory=dict)
     shares: bool = False
+    ftp: bool = False
 
     def table(self) -> Table:
         """All sets are named, filled or not: they exist before and after every change."""
@@ -126,6 +122,7 @@ class _Draft:
 
     def add_service(self, service: Service) -> None:
         """Nothing where it does not listen."""
+        self.ftp |= service.ftp is not None
         if not ruleset_service.appears(service, self.words):
             return
         listeners = [listener for listener in service.open_listeners if listener.version == self.words.version]
@@ -146,6 +143,14 @@ class _Draft:
         holder = self.elements.setdefault(_map_of(listener), {}).setdefault(key, verdict)
         if holder != verdict:
             raise RefusedError(f"{describe(listener)} is wanted by two services")
+
+    def add_flows(self, state: SeState) -> None:
+        """What passed on packets meet: the forward chain, times, the FTP helper."""
+        ftp = ruleset_flows.follows_ftp(state)
+        self.chains["forward"] = ruleset_flows.forward_of(state)
+        self.chains["flow_timeouts"] = ruleset_flows.timeout_chain(state.timeouts)
+        self.chains["helpers"] = ruleset_flows.helper_chain(self.words, ftp=ftp)
+        self.objects = ruleset_flows.objects(state.timeouts, self.words, ftp=ftp)
 
     def add_rule(self, rule: NatRule) -> None:
         if self.words is IPV4:

@@ -8,7 +8,6 @@ from dataplane.model import SeState
 from dataplane.nft import Chain
 from dataplane.rulewords import Words
 
-FTP_HELPER = {"ct helper ftp": 'type "ftp" protocol tcp'}
 _STATES = {
     "tcp": ("syn_sent", "syn_recv", "established", "fin_wait", "close_wait", "last_ack", "time_wait", "close"),
     "udp": ("unreplied", "replied"),
@@ -54,14 +53,25 @@ def timeout_chain(timeouts: Mapping[str, int]) -> Chain:
     )
 
 
-def objects(timeouts: Mapping[str, int], words: Words) -> dict[str, tuple[str, ...]]:
+def objects(timeouts: Mapping[str, int], words: Words, *, ftp: bool) -> dict[str, tuple[str, ...]]:
     """The connection tracking objects of a table, named by what is in them: another content is another object."""
     layer = f"l3proto {words.family}"
     times = {
         f"ct timeout {_name(protocol, parts)}": (f"protocol {protocol}", layer, f"policy = {{ {', '.join(parts)} }}")
         for protocol, parts in policies(timeouts).items()
     }
-    return {**{name: (text, layer) for name, text in FTP_HELPER.items()}, **times}
+    return {**({"ct helper ftp": ('type "ftp" protocol tcp', layer)} if ftp else {}), **times}
+
+
+def follows_ftp(state: SeState) -> bool:
+    """Whether a service asks for it: only then must the kernel have the helper."""
+    return any(service.ftp is not None for service in state.services.values())
+
+
+def helper_chain(words: Words, *, ftp: bool) -> Chain:
+    """Has the kernel follow control connections; before their destination is translated."""
+    rules = (f'{words.destination} . tcp dport @ftp_ports ct helper set "ftp"',) if ftp else ()
+    return Chain(rules, "type filter hook prerouting priority -150; policy accept;")
 
 
 def _name(protocol: str, parts: list[str]) -> str:

@@ -73,10 +73,6 @@ def fixed_chains(words: Words) -> dict[str, Chain]:
             (f"{lookup} @services", f"{lookup} @service_ranges", f"{lookup} @service_networks"),
             "type nat hook prerouting priority -100; policy accept;",
         ),
-        "helpers": Chain(
-            (f'{words.destination} . tcp dport @ftp_ports ct helper set "ftp"',),
-            "type filter hook prerouting priority -150; policy accept;",
-        ),
         "service_flows": Chain(tuple(_service_flows(words))),
         **_ftp_chains(words),
     }

@@ -15,6 +15,9 @@ _SETTINGS = {
     "net/netfilter/nf_conntrack_timestamp": "1",
     "net/netfilter/nf_conntrack_tcp_be_liberal": "1",
 }
+_PINGS = {"net/netfilter/nf_conntrack_icmp_timeout": "30", "net/netfilter/nf_conntrack_icmpv6_timeout": "30"}
+"""How long an ICMP flow is remembered, as kernels have it; rules cannot say it."""
+_ARP_IGNORE = "net/ipv4/conf/all/arp_ignore"
 _PER_INTERFACE = {"rp_filter": "0", "send_redirects": "0"}
 
 
@@ -34,7 +37,7 @@ def write(name: str, value: str) -> None:
 
 def settings() -> dict[str, str]:
     """The values of all that is ever written here, as they are now. Raises OSError."""
-    names = [*_SETTINGS, *forwarding(), *(name for name, _ in _per_interface())]
+    names = [*_SETTINGS, *_PINGS, _ARP_IGNORE, *forwarding(), *(name for name, _ in _per_interface())]
     return {name: read(name) for name in names}
 
 
@@ -61,6 +64,17 @@ def prepare() -> None:
         write(name, value)
     for name, value in _per_interface():
         write(name, value)
+
+
+def remember_pings(seconds: int | None) -> None:
+    """How long an ICMP flow without packets is remembered; None: as kernels do. Raises RefusedError."""
+    for name, usual in _PINGS.items():
+        write(name, usual if seconds is None else str(seconds))
+
+
+def answer_everywhere(*, everywhere: bool) -> None:
+    """Whether ARP is answered for an address on every interface, or on its own only. Raises RefusedError."""
+    write(_ARP_IGNORE, "0" if everywhere else "1")
 
 
 def forwarding() -> list[str]:

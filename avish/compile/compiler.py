@@ -176,7 +176,7 @@ class _Work:
             routes=replaced(last.routes, compile_routes(self.config, engine)) if self.routes else last.routes,
             services=patched(last.services, self._services(engine)),
             nat=replaced(last.nat, routing.nat),
-            switches=replaced(last.switches, {"routing": active and routing.enabled}),
+            switches=replaced(last.switches, {"routing": active and routing.enabled, **routing.switches}),
             timeouts=replaced(last.timeouts, routing.timeouts),
             pairs=replaced(last.pairs, pairs),
             probes=patched(last.probes, self.probes),

@@ -20,7 +20,8 @@ from dataplane.model import Address, AddressKind, NatRule, Route
 class Routing:
     """What the network service of one engine group asks for.
 
-    ``addresses``: floating and NAT addresses; ``second``: those of them that follow the second pair.
+    ``addresses``: floating and NAT addresses; ``second``: those of them that follow the second pair; ``everywhere``:
+    each address is answered on every interface.
     """
 
     enabled: bool = False
@@ -28,6 +29,12 @@ class Routing:
     nat: Mapping[int, NatRule] = field(default_factory=dict)
     timeouts: Mapping[str, int] = field(default_factory=dict)
     second: frozenset[str] = frozenset()
+    everywhere: bool = True
+
+    @property
+    def switches(self) -> dict[str, bool]:
+        """Switches of the engines besides that for routing."""
+        return {} if self.everywhere else {"own_interface_only": True}
 
 
 NO_ROUTING = Routing()
@@ -60,7 +67,8 @@ def _routing(config: Config, service: Body, ids: Ids) -> Routing:
     kinds.update(dict.fromkeys(second, "floating"))
     kinds.update(dict.fromkeys([item["addr"] for item in service.get("floating_intf_ip", [])], "floating"))
     times = _timeouts(service.get("flowtable_profile", {})) if enabled else {}
-    return Routing(enabled, kinds, compile_policy(config, policy, ids), times, frozenset(second))
+    everywhere = bool(service.get("enable_vip_on_all_interfaces", True))
+    return Routing(enabled, kinds, compile_policy(config, policy, ids), times, frozenset(second), everywhere)
 
 
 def _timeouts(profile: Body) -> dict[str, int]:

@@ -73,6 +73,8 @@ CHECKS: dict[str, Check] = {
         checks_carried.selected_pools_keep_nobody,
         checks_carried.ftp_data_port_needs_ftp,
         checks_carried.wildcard_is_fast_path,
+        checks_carried.routing_without_bgp,
+        checks_carried.bgp_is_not_announced,
         checks_routing.nat_ip_in_one_group,
         checks_engines.distribution_needs_legacy_ha,
         checks_engines.distribution_against_routing,

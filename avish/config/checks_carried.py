@@ -20,6 +20,13 @@ CARRIED = (
 )  # fmt: skip
 """Algorithms that are built; the last two are refused by a check of their own."""
 LAYER_7_ACTIONS = ("RL_ACTION_LOCAL_RSP", "RL_ACTION_REDIRECT")
+UNROUTED = {
+    "enable_auto_gateway": "answers take the kernel's route, not the MAC address that the packet came from "
+    "(configure vrfcontext, static_routes)",
+    "advertise_backend_networks": "there is no BGP to announce by; give the routers static routes",
+    "routing_by_linux_ipstack": "all routing is by the Linux kernel",
+}
+"""Fields of a routing service without effect, and why."""
 LOOKED_UP = ("geo_matches", "ip_reputation_type", "microservice")
 
 
@@ -153,3 +160,21 @@ def wildcard_is_fast_path(checked: Checked) -> Iterator[Issue]:
         yield checked.warning("pool_ref", f"pool {pool['name']} only routes, but no VIP is a network (prefix_length)")
     if body.get("use_vip_as_snat") and networks:
         yield checked.error("use_vip_as_snat", f"{networks[0]} is a network and no source address; give snat_ip")
+
+
+def routing_without_bgp(checked: Checked) -> Iterator[Issue]:
+    """What of the routing service nobody here does."""
+    routing = checked.body.get("routing_service", {})
+    for field, reason in UNROUTED.items():
+        if routing.get(field):
+            yield checked.warning(f"routing_service.{field}", f"is kept; {reason}")
+
+
+def bgp_is_not_announced(checked: Checked) -> Iterator[Issue]:
+    """No routing daemon runs here."""
+    if checked.body.get("bgp_profile"):
+        yield checked.warning(
+            "bgp_profile",
+            "is kept and shown, but nothing is announced: give the routers static routes to the VIPs and floating "
+            "addresses",
+        )

@@ -24,6 +24,8 @@ def step_text(step: Step) -> str:
     """``add route 10.1.0.0/24 via 10.0.0.254``."""
     if step.table == "switches":
         return f"turn {step.key} {'on' if step.new else 'off'}"
+    if step.table == "timeouts":
+        return f"remember {step.key} flows " + ("as the kernel does" if step.new is None else f"{step.new} s")
     verb = "remove" if step.op == "drop" else "add" if step.old is None else "change"
     return f"{verb} {NOUNS[step.table]} {_value_text(step.old if step.op == 'drop' else step.new)}"
 

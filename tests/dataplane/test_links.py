@@ -45,6 +45,7 @@ class Kernel:
 def kernel(monkeypatch):
     made = Kernel()
     monkeypatch.setattr(links, "IPRoute", lambda: made)
+    monkeypatch.setattr(links, "_HANDLES", links._Handles())
     monkeypatch.setattr(links, "_index", lambda name: INTERFACES[name or "lo"])
     return made
 
@@ -75,5 +76,6 @@ def test_a_kernel_that_cannot_be_asked_refuses(monkeypatch):
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(links, "IPRoute", full)
+    monkeypatch.setattr(links, "_HANDLES", links._Handles())
     with pytest.raises(RefusedError, match="Too many open files"):
         links.perform(Step("put", "addresses", HERE.ip, None, HERE))

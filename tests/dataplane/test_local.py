@@ -58,6 +58,7 @@ class Kernel:
 def kernel(monkeypatch):
     made = Kernel()
     monkeypatch.setattr(sysctl, "prepare", lambda: None)
+    monkeypatch.setattr(local.abilities, "probe", dict)
     monkeypatch.setattr(sysctl, "write", lambda name, value: None)
     monkeypatch.setattr(sysctl, "forwards", lambda: True)
     monkeypatch.setattr(capture, "clean_stale", list)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 
 import pytest
 from balanced import TALK, names, pool, service, talking
@@ -278,6 +280,34 @@ def test_limits_on_rates(mixed):
     service(mixed, "each", ["10.78.1.68"], "pool_ref fast\nmax_cps_per_client 10")
     found = names(mixed.call("c1", "tcp", "10.78.1.68", 80, 12))
     assert found["s1"] >= 10
+
+
+def test_least_connections_by_the_flows_of_the_last_second(mixed):
+    pool(mixed, "least", {S1: "", S2: "enabled"}, TALK, "lb_algorithm lb_algorithm_least_connections")
+    mixed.do(f"configure pool least\nservers ip {S2} port {TALK}\nno enabled\nsave\nsave\n")
+    service(mixed, "least", ["10.78.1.69"], "pool_ref least", TALK)
+    with talking(mixed, "c1", "10.78.1.69", 6) as first:
+        assert first.ask() == ["s1"] * 6
+        mixed.do(f"configure pool least\nservers ip {S2} port {TALK}\nenabled\nsave\nsave\n")
+        eventually(lambda: S1 not in slots_of_last(mixed))
+        with talking(mixed, "c1", "10.78.1.69", 5) as later:
+            assert later.ask() == ["s2"] * 5
+        assert mixed.avishd("check").returncode == 0
+
+
+def slots_of_last(site):
+    """The slots of the youngest virtual service, as the kernel has them."""
+    listing = site.inside("se1", "nft", "list", "map", "ip", "avish", "slots").stdout
+    number = max(int(mark, 16) for mark in re.findall(r"(0x[0-9a-f]+) \. 0x00000000 :", listing))
+    return " ".join(re.findall(rf"0x{number:08x} \. \w+ : ([\d.]+)", listing))
+
+
+def eventually(holds, seconds=5):
+    """Wait for something that the agent does by itself."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_the_kernel_is_as_configured_after_all_that(mixed):

@@ -91,6 +91,71 @@ def test_a_pool_is_stable_per_source(plain, policy):
     assert first.pop().startswith("10.77.1.7")
 
 
+def test_udp_and_pings_are_translated_too(plain, policy):
+    policy((1, SOURCE.format(what="prefixes 10.77.2.0/24"), "nat_ip 10.77.1.67"))
+    (answer,) = plain.call("s1", "udp", "10.77.1.100", 81)
+    assert answer.split()[1] == "10.77.1.67"
+    assert plain.inside("s1", "ping", "-c", "1", "-W", "3", "10.77.1.100").returncode == 0
+    pings = plain.inside("se1", "conntrack", "-L", "-p", "icmp").stdout
+    assert "src=10.77.2.101 dst=10.77.1.100" in pings
+    assert "src=10.77.1.100 dst=10.77.1.67" in pings
+    assert stats(plain) == [(2, 2)]
+
+
+def test_several_addresses_and_ranges_are_one_pool(plain, policy):
+    policy(
+        (
+            1,
+            SOURCE.format(what="prefixes 10.77.2.0/24"),
+            "nat_ip 10.77.1.80\nsave\nnat_info nat_ip_range 10.77.1.82-10.77.1.83",
+        )
+    )
+    for number in range(110, 122):
+        plain.inside("s1", "ip", "addr", "add", f"10.77.2.{number}/24", "dev", "eth0")
+    chosen = {
+        source: {answer.split()[1] for answer in plain.call("s1", "tcp", "10.77.1.100", 22, 3, source)}
+        for source in (f"10.77.2.{number}" for number in range(110, 122))
+    }
+    assert all(len(found) == 1 for found in chosen.values())
+    every = set().union(*chosen.values())
+    assert every <= {"10.77.1.80", "10.77.1.82", "10.77.1.83"}
+    assert len(every) > 1
+
+
+def test_the_port_is_preserved_by_the_other_action(plain, policy):
+    policy((1, SOURCE.format(what="prefixes 10.77.2.0/24"), "nat_ip 10.77.1.68"))
+    plain.do(
+        "configure natpolicy p\nrules index 1\naction type nat_policy_action_type_dynamic_ip_preserve_port\nsave\nsave\nsave\n"
+    )
+    assert caller(plain, "s1", source_port=4030) == ("10.77.1.68", "4030")
+
+
+PROFILE = """
+configure networkservice routing
+routing_service
+flowtable_profile tcp_idle_timeout 77 tcp_closed_timeout 6 udp_idle_timeout 33 icmp_idle_timeout 44
+save
+save
+save
+"""
+
+
+def test_routed_flows_are_remembered_as_long_as_the_profile_says(plain):
+    plain.do(PROFILE)
+    plain.inside("s2", "ping", "-c", "1", "-W", "3", "10.77.1.100")
+    plain.call("s2", "udp", "10.77.1.100", 81)
+    plain.call("s2", "tcp", "10.77.1.100", 81)
+    left = {
+        kind: int(plain.inside("se1", "conntrack", "-L", "-p", kind, "--src", "10.77.2.102").stdout.split()[2])
+        for kind in ("icmp", "udp", "tcp")
+    }
+    assert 30 < left["icmp"] <= 44
+    assert 15 < left["udp"] <= 33
+    assert 0 < left["tcp"] <= 6  # closed by both
+    assert plain.avishd("check").returncode == 0
+    plain.do("configure networkservice routing\nrouting_service\nno flowtable_profile\nsave\nsave\n")
+
+
 def test_what_a_service_took_is_not_looked_at(plain, policy):
     policy((1, SOURCE.format(what="prefixes 10.77.0.0/16"), "nat_ip 10.77.1.65"))
     plain.do(

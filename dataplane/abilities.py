@@ -1,0 +1,78 @@
+"""What the kernel of this namespace can do for services and routing, found by its own dry run at the agent's start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from dataplane import nftrun
+from dataplane.diff import Plan, Step
+from dataplane.errors import RefusedError
+from dataplane.model import Service
+
+_TABLE = "avish_probe"
+_PROBES: dict[str, tuple[str, str]] = {
+    "ftp_helper": (
+        'ct helper x { type "ftp" protocol tcp; l3proto ip; }',
+        "CONFIG_NF_CONNTRACK_FTP, CONFIG_NF_NAT_FTP",
+    ),
+    "flow_timeouts": (
+        "ct timeout x { protocol tcp; l3proto ip; policy = { established : 300 }; }",
+        "CONFIG_NF_CONNTRACK_TIMEOUT",
+    ),
+    "connection_limits": ("chain x { ct count over 1 drop; }", "CONFIG_NFT_CONNLIMIT"),
+    "rate_limits": ("chain x { limit rate over 1/second drop; }", "CONFIG_NFT_LIMIT"),
+    "round_robin": ("chain x { meta mark set numgen inc mod 2; }", "CONFIG_NFT_NUMGEN"),
+    "consistent_hash": ("chain x { meta mark set jhash ip saddr mod 2 seed 0x1; }", "CONFIG_NFT_HASH"),
+    "address_translation": (
+        "chain x { type nat hook prerouting priority -100; tcp dport 1 dnat to 192.0.2.1; }",
+        "CONFIG_NFT_NAT",
+    ),
+    "reject": ("chain x { reject with tcp reset; }", "CONFIG_NFT_REJECT"),
+}
+"""Name: what to try, and the kernel options that it needs."""
+
+
+def probe() -> dict[str, bool]:
+    """Every ability by name; nothing is left behind."""
+    return {name: _works(text) for name, (text, _) in _PROBES.items()}
+
+
+def probe_names() -> list[str]:
+    """The names of all abilities."""
+    return list(_PROBES)
+
+
+def _works(text: str) -> bool:
+    try:
+        nftrun.dry_run(f"table ip {_TABLE} {{\n{text}\n}}\n")
+    except RefusedError:
+        return False
+    return True
+
+
+def refusals(plan: Plan, there: Mapping[str, bool]) -> list[str]:
+    """Why what ``plan`` puts in place cannot be carried with the abilities that are ``there``."""
+    return [
+        f"{what} needs {name.replace('_', ' ')}, which the kernel of this engine has not ({_PROBES[name][1]})"
+        for step in plan
+        if step.op == "put"
+        for name, what in _needs(step)
+        if not there.get(name, True)
+    ]
+
+
+def _needs(step: Step) -> Iterator[tuple[str, str]]:
+    if step.table == "timeouts" and step.key != "icmp":
+        yield "flow_timeouts", "flowtable_profile"
+    if step.table != "services":
+        return
+    service: Service = step.new
+    name = f"service {service.id}"
+    if service.ftp is not None:
+        yield "ftp_helper", f"{name}: a profile that follows FTP"
+    if service.limits.connections or service.server_limits.connections:
+        yield "connection_limits", f"{name}: a limit on concurrent connections"
+    if service.limits.rate or service.limits.client_rate or service.server_limits.rate:
+        yield "rate_limits", f"{name}: a limit on a rate"
+    if service.picker in ("source_hash", "source_port_hash"):
+        yield "consistent_hash", f"{name}: a hash"
