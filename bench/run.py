@@ -15,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import figures
-import network
 import kernel
+import network
 import operations
 import scale
 import traffic
