@@ -27,6 +27,11 @@ class Checker:
         """``pool:servers``, "" at the top."""
         return ":".join([*(["session"] if self._session else []), *self._names])
 
+    @property
+    def modes(self) -> list[Message]:
+        """The messages of the open modes."""
+        return self._modes
+
     def check(self, line: str, block: str | None = None) -> dict[str, Any]:
         """``{"ok": True, "mode": ..}`` or ``{"ok": False, "error": .., "expected": [..]}``; ``block``: its lines."""
         text = line.strip()
