@@ -23,7 +23,6 @@ _BEFORE = -150  # conntrack is at -200, destination NAT at -100
 _AFTER = 150  # source NAT is at 100
 _FIRST = -290  # before conntrack
 _LATE = -90  # behind destination NAT
-_FORWARDED = 10  # behind our own forward chain
 _LOGGED = 64
 _SYN_FLOOD, _ICMP_FLOOD = "limit rate over 200/second burst 200 packets", "limit rate over 100/second burst 100 packets"
 _Stage = tuple[str, ...]
@@ -110,8 +109,8 @@ def ruleset(spec: CaptureSpec, table: str, group: int) -> str:
         marks = ", ".join(str(number) for number in spec.services) or "0xffffffff"
         _flows(made, f"ct mark {{ {marks} }}", spec)
     if "routing" in spec.kinds:
-        routed = f"ct mark 0 ct status & (snat | dnat) == 0 {made.log('forward-routing')}"
-        made.chain("routed", "forward", _FORWARDED, [routed])
+        routed = "ct mark 0 ct status & (snat | dnat) == 0 fib saddr type != local"  # only here translation is known
+        made.chain("routed", "postrouting", _AFTER, [f"{routed} {made.log('forward-routing')}"])
     if "probe" in spec.kinds:
         _probes(made, spec.servers)
     sets = _attacks(made) if "dos" in spec.kinds else ""

@@ -123,7 +123,7 @@ class LogReader:
     def _packet(self, parts: dict[int, bytes], place: Place) -> Packet:
         data = parts.get(_PAYLOAD, b"")
         point, direction, _, reason = place
-        device = parts.get(_OUT_DEVICE if point in ("after", "sent") else _IN_DEVICE, b"")
+        device = parts.get(_OUT_DEVICE if point in ("after", "sent", "forward") else _IN_DEVICE, b"")
         mark = parts.get(_MARK)
         name = self._names.get(device)
         if name is None:

@@ -25,13 +25,16 @@ STOP_SECONDS = 8.0
 QUIET_SECONDS = 10.0
 """Without any packet so long after the start, the capture says so."""
 MERGE_NS = 500_000_000
-"""Packets of several engines wait so long for older ones."""
+"""Packets of several engines are shown so much later, for older ones of another may still come."""
 _DISK_CHECK_BYTES = 4_000_000
 _CHECK_SECONDS = 1.0
 _OTHERS_KNOWN = 20_000
 
-Numbered = tuple[int, int, str, Packet]
-"""ns, a number that decides between equal times, engine, packet."""
+SHOWN_LATER = 10_000
+"""No more packets of several engines wait to be shown."""
+
+Numbered = tuple[int, int, str, Packet, Names]
+"""ns, a number that decides between equal times, engine, packet, its names."""
 
 
 class Describe(Protocol):
@@ -230,43 +233,38 @@ class CaptureJob:
 
     def _take(self, engine: str, batch: Batch) -> None:
         with self._lock:
-            if batch.packets and len(self._taps) > 1:
-                for packet in batch.packets:
-                    self._number += 1
-                    heapq.heappush(self._waiting, (packet.ns, self._number, engine, packet))
-            elif batch.packets:
-                self._write([(engine, packet) for packet in self._within(batch.packets)])
+            if batch.packets:
+                self._write(engine, self._within(batch.packets))
             if batch.blocks is not None:
                 self._write_blocks(engine, batch.blocks)
 
     def _flush(self, *, last: bool = False) -> None:
-        """Write what no older packet of another engine can come before any more."""
+        """Show what no older packet of another engine can come before any more."""
         with self._lock:
             until = None if last else round(self._clock() * 1e9) - MERGE_NS
-            ready = []
             while self._waiting and (until is None or self._waiting[0][0] <= until):
-                _, _, engine, packet = heapq.heappop(self._waiting)
-                ready.append((engine, packet))
-            if ready:
-                self._write(ready[: max(self.limits.packets - self.packets, 0)])
+                _, _, engine, packet, names = heapq.heappop(self._waiting)
+                self._show(engine, [(packet, names)])
 
     def _within(self, packets: list[Packet]) -> list[Packet]:
         return packets[: max(self.limits.packets - self.packets, 0)]
 
-    def _write(self, packets: list[tuple[str, Packet]]) -> None:
+    def _write(self, engine: str, packets: list[Packet]) -> None:
+        """Into the file at once, as they come; it is put in order at the end."""
         several = len(self._taps) > 1
-        described = [(engine, packet, *self._described(packet)) for engine, packet in packets]
+        source = f"service engine {engine}"
+        described = [(packet, *self._described(packet)) for packet in packets]
         entries = [
             Entry(
                 Port(f"{engine}:{packet.interface}" if several else packet.interface, packet.link),
-                f"service engine {engine}",
+                source,
                 packet.ns,
                 packet.data,
                 packet.length,
                 text,
-                packet.point in ("after", "sent"),
+                packet.point in ("after", "sent", "forward"),
             )
-            for engine, packet, _, text in described
+            for packet, _, text in described
         ]
         for entry in entries:
             if entry.ns < self._newest:
@@ -276,9 +274,24 @@ class CaptureJob:
         self._append(lambda encoder: encoder.packets(entries), len(entries))
         for export in self._exports:
             export.packets(entries, len(entries))
+        if not self._readers:
+            return
+        seen = [(packet, names) for packet, names, _ in described]
+        if several:
+            self._wait(engine, seen[: SHOWN_LATER - len(self._waiting)])
+        else:
+            self._show(engine, seen)
+
+    def _wait(self, engine: str, seen: list[tuple[Packet, Names]]) -> None:
+        for packet, names in seen:
+            self._number += 1
+            heapq.heappush(self._waiting, (packet.ns, self._number, engine, packet, names))
+
+    def _show(self, engine: str, seen: list[tuple[Packet, Names]]) -> None:
+        """What a reader has no room for costs nothing more."""
         for reader in self._readers:
-            own = [one for one in described if reader.interface in ("", one[1].interface)]
-            for engine, packet, names, _ in own[: reader.room(len(own))]:
+            own = [one for one in seen if reader.interface == one[0].interface] if reader.interface else seen
+            for packet, names in own[: reader.room(len(own))]:
                 reader.offer(Sighting(engine, packet, names))
 
     def _write_blocks(self, engine: str, blocks: Blocks) -> None:
@@ -338,7 +351,7 @@ class CaptureJob:
         return self.limits.reached(self.packets, self.files.last_size, now - self.started)
 
     def _say_quiet(self, now: float) -> None:
-        if self._quiet_said or self.packets or self._waiting or now - self.started < QUIET_SECONDS:
+        if self._quiet_said or self.packets or now - self.started < QUIET_SECONDS:
             return
         self._quiet_said = True
         chosen = self.wanted.spec.matches or self.wanted.spec.clients or self.wanted.spec.interface
@@ -366,10 +379,7 @@ class CaptureJob:
                     self._trouble = f" (the tap on {engine} could not be removed: {error})"
 
     def _end(self) -> None:
-        try:
-            self._flush(last=True)
-        except OSError as error:
-            self._trouble += f" (the last packets could not be written: {error.strerror})"
+        self._flush(last=True)
         self._close_files()
         with self._lock:
             self.reason = self._why + self._trouble

@@ -17,6 +17,7 @@ from dataplane.taps import LINK_ETHERNET, Packet, ends
 
 Side = Literal["internal", "external", "routed", "in", "out", "-"]
 
+_SHORT = {"forward": "fwd", "received": "recv"}
 _IP_HEADER = 20
 _PAYLOAD_SHOWN = 64
 _ESCAPES = {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r", 0x22: '\\"', 0x5C: "\\\\"}
@@ -168,7 +169,7 @@ def _line(event: dict[str, Any]) -> str:
         datetime.fromtimestamp(event["time"], UTC).astimezone().strftime("%H:%M:%S.%f"),
         _word(event["engine"]),
         f"{event['side']:<8}",
-        f"{event['point']:<6}",
+        f"{_SHORT.get(event['point'], event['point']):<6}",
         f"{_word(place[1] if place else event['rule']):<9}",
         f"{_word(event['virtualservice']):<9}",
         f"{_word(event['server']):<18}",
