@@ -65,18 +65,18 @@ def _option(code: int, value: bytes) -> bytes:
 
 def _text_option(code: int, text: str) -> bytes:
     """Text as UTF-8; what does not fit into an option is cut off."""
-    return _option(code, text.encode(errors="replace")[:_OPTION_MAX].decode(errors="ignore").encode())
+    value = text.encode(errors="replace")
+    return _option(code, value if len(value) <= _OPTION_MAX else value[:_OPTION_MAX].decode(errors="ignore").encode())
 
 
 def _options(options: list[bytes]) -> bytes:
     return b"".join(options) + _option(_OPT_END, b"")
 
 
-@functools.lru_cache(maxsize=65_536)
-def packet_options(comment: str, *, outbound: bool) -> bytes:
-    """The options of a packet; flows repeat theirs, so they are remembered."""
-    options = [_text_option(_OPT_COMMENT, comment)] if comment else []
-    return _options([*options, _option(_OPT_PACKET_FLAGS, struct.pack("<I", _OUTBOUND if outbound else _INBOUND))])
+@functools.cache
+def packet_options(*, outbound: bool) -> bytes:
+    """The options of a packet without a comment."""
+    return _options([_option(_OPT_PACKET_FLAGS, struct.pack("<I", _OUTBOUND if outbound else _INBOUND))])
 
 
 def _block(kind: int, body: bytes, options: bytes) -> bytes:
@@ -104,11 +104,12 @@ class PcapngEncoder:
         """Packet blocks, and those of the interfaces that are new."""
         parts: list[bytes] = []
         add, pack, numbers = parts.append, _PACKET.pack, self._numbers
+        flags = {out: packet_options(outbound=out) for out in (True, False)}
         for port, source, ns, data, length, comment, outbound in entries:
             number = numbers.get((port, source))
             if number is None:
                 number = self._interface(port, source, parts)
-            options = packet_options(comment, outbound=outbound)
+            options = _text_option(_OPT_COMMENT, comment) + flags[outbound] if comment else flags[outbound]
             kept = len(data)
             fill = -kept % 4
             total = 32 + kept + fill + len(options)
@@ -205,7 +206,7 @@ def each_packet(data: bytes) -> Iterator[Found]:
 
 def outbound(options: bytes) -> bool:
     """Whether the options of a packet say that it went out."""
-    return options == packet_options("", outbound=True)
+    return options == packet_options(outbound=True)
 
 
 def _renumbered(data: bytes, numbers: list[int]) -> bytes:

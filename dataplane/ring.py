@@ -114,7 +114,7 @@ class Ring:
         parts: list[bytes] = []
         add, header, address = parts.append, _HEADER.unpack_from, _ADDRESS.unpack_from
         pack, number_of, numbers = _PACKET.pack, self._number, self._numbers
-        ends = {out: packet_options("", outbound=out) for out in (True, False)}
+        ends = {out: packet_options(outbound=out) for out in (True, False)}
         fixed = _PACKET.size + len(ends[True]) + _U32.size
         padding = (b"", b"\0\0\0", b"\0\0", b"\0")
         for _ in range(count):

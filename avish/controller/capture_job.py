@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from avish.controller.capture_files import Rotation, encoder
-from avish.controller.decode import Names, Sighting, comment, end_text, message_of_engines, server_end
+from avish.controller.decode import Names, Sighting, comment, end_text, ends_text, message_of_engines, server_end
 from avish.controller.limits import Limits
 from avish.controller.subscription import Event, Export, Subscription
 from avish.controller.wanted import Wanted
@@ -28,7 +28,6 @@ MERGE_NS = 500_000_000
 """Packets of several engines are shown so much later, for older ones of another may still come."""
 _DISK_CHECK_BYTES = 4_000_000
 _CHECK_SECONDS = 1.0
-_OTHERS_KNOWN = 20_000
 
 SHOWN_LATER = 10_000
 """No more packets of several engines wait to be shown."""
@@ -77,8 +76,7 @@ class CaptureJob:
         self._full = full
         self._clock = clock
         self._on_turn = on_turn
-        self._known: dict[tuple[int, bytes], Names] = {}
-        self._others: dict[tuple[Any, ...], str] = {}
+        self._known: dict[tuple[Any, ...], tuple[Names, str]] = {}
         self._waiting: list[Numbered] = []
         self._number = 0
         self._newest = 0
@@ -316,20 +314,20 @@ class CaptureJob:
     def _described(self, packet: Packet) -> tuple[Names, str]:
         """Names and comment; names are asked for again every second, for the configuration may change."""
         end = server_end(packet)
-        key = (packet.mark, end)
-        names = self._known.get(key)
-        if names is None:
-            text = end_text(end) if end else ""
-            server = (text.rpartition(":")[0].strip("[]"), int.from_bytes(end[-2:], "big")) if end else None
-            names = self._known[key] = self._describe(packet.mark, server)
         reason = packet.reason or (message_of_engines(packet) if self._says_messages(packet) else "")
-        of_text = (packet.point, packet.direction, names, packet.other, reason)
-        found = self._others.get(of_text)
-        if found is None:
-            if len(self._others) >= _OTHERS_KNOWN:
-                self._others.clear()
-            found = self._others[of_text] = comment(packet._replace(reason=reason), names)
-        return names, found
+        key = (packet.mark, packet.point, packet.direction, end, reason)
+        known = self._known.get(key)
+        if known is None:
+            names = self._names(packet.mark, end)
+            text = comment(packet._replace(reason=reason, other=b""), names)
+            known = self._known[key] = (names, text)
+        names, text = known
+        return (names, f'{text} other="{ends_text(packet.other)}"') if packet.other else known
+
+    def _names(self, mark: int, end: bytes) -> Names:
+        text = end_text(end) if end else ""
+        server = (text.rpartition(":")[0].strip("[]"), int.from_bytes(end[-2:], "big")) if end else None
+        return self._describe(mark, server)
 
     def _says_messages(self, packet: Packet) -> bool:
         return packet.link == 1 and "ipc" in self.wanted.spec.kinds

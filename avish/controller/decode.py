@@ -6,6 +6,7 @@ import functools
 import logging
 import re
 import socket
+import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from dataplane.taps import LINK_ETHERNET, Packet, ends
 Side = Literal["internal", "external", "routed", "in", "out", "-"]
 
 _SHORT = {"forward": "fwd", "received": "recv"}
+_ENDS_V4 = struct.Struct(">4s4sHH")
+_ENDS = "%d.%d.%d.%d:%d > %d.%d.%d.%d:%d"
 _IP_HEADER = 20
 _PAYLOAD_SHOWN = 64
 _ESCAPES = {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r", 0x22: '\\"', 0x5C: "\\\\"}
@@ -89,7 +92,10 @@ def end_text(end: bytes) -> str:
 
 def ends_text(found: bytes) -> str:
     """As in "10.0.0.1:5 > 10.0.0.2:80"; "" for none."""
-    if len(found) not in (12, 36):
+    if len(found) == 12:
+        one, other, source, destination = _ENDS_V4.unpack(found)
+        return _ENDS % (*one, source, *other, destination)
+    if len(found) != 36:
         return ""
     return f"{end_text(_half(found, second=False))} > {end_text(_half(found, second=True))}"
 
