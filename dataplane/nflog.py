@@ -53,6 +53,7 @@ class LogReader:
         self._gap = 0
         self._expected: int | None = None
         self._stamp = 0
+        self._stamped = self._unstamped = False
         self._pairs = Pairs()
         self._names: dict[bytes, str] = {}
         self._places = dict(PLACES)
@@ -61,11 +62,12 @@ class LogReader:
         """The packets that are certain. ``now``: nanoseconds since the epoch, for packets without a time of their own.
 
         The kernel stamps packets on their way in only; one on its way out gets the time of the last stamped one,
-        which was logged right before it.
+        which was logged right before it, or, where the engine itself sends it, of the next one.
         """
         if now - self._stamp > _STAMP_VALID_NS:
             self._stamp = now
         found: list[Packet] = []
+        self._stamped = False
         offset, end = 0, len(data)
         while offset + _MESSAGE_HEADER <= end:
             length, kind = _MESSAGE.unpack_from(data, offset)
@@ -74,6 +76,16 @@ class LogReader:
             if kind == _PACKET:
                 self._record(data, offset + _MESSAGE_HEADER + _FAMILY_HEADER, offset + length, found)
             offset += (length + 3) & ~3
+        return self._in_time(found, now) if self._unstamped else found
+
+    def _in_time(self, found: list[Packet], now: int) -> list[Packet]:
+        """What the engine itself sent, with the time of what was logged next, for it had none before it."""
+        self._unstamped = False
+        following = now
+        for place in range(len(found) - 1, -1, -1):
+            if found[place].ns < 0:
+                found[place] = found[place]._replace(ns=following)
+            following = found[place].ns
         return found
 
     def late(self, now: int) -> list[Packet]:
@@ -103,6 +115,7 @@ class LogReader:
         if stamp is not None and len(stamp) == _STAMP.size:
             seconds, microseconds = _STAMP.unpack(stamp)
             self._stamp = seconds * 1_000_000_000 + microseconds * 1000
+            self._stamped = True
         packet = self._packet(parts, place)
         if packet.point == "before":
             self._pairs.before(packet, found, first=place[2])
@@ -110,6 +123,9 @@ class LogReader:
             self._pairs.after(packet, found, first=place[2])
             if prefix == HIDDEN:
                 found.pop()
+        elif packet.point == "sent" and not self._stamped:
+            self._unstamped = True
+            found.append(packet._replace(ns=-1))
         else:
             found.append(packet)
 

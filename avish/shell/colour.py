@@ -17,6 +17,7 @@ STYLE = {
     "comment": "ansibrightblack",
     "wrong": "ansired underline",
     "notice": "ansiyellow bold",
+    "status": "reverse",
     "auto-suggestion": "ansibrightblack",
 }
 """By kind of word (``avish.lang.highlight``), and what the prompt has besides."""

@@ -15,6 +15,7 @@ from avish.shell.effects import Pipes, Stream
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
+    from prompt_toolkit.key_binding import KeyPressEvent
 
 Event = dict[str, Any]
 Show = Callable[[Event, str], None]
@@ -68,11 +69,6 @@ class Streams:
         ]
         return " | ".join(parts) + held
 
-    def show_status(self, prompt: PromptSession[str]) -> None:
-        """Put the status line below a prompt; from any thread."""
-        prompt.bottom_toolbar = self.status_line() or None
-        prompt.app.invalidate()
-
     def _read(self, stream: Stream, out: Callable[[str], None] | None, *, raises: bool = False) -> None:
         sieve = Sieve(stream.pipes, lambda event: self._show(event, stream.title)) if stream.pipes else None
         try:
@@ -120,9 +116,9 @@ def pausing(prompt: PromptSession[str], streams: Streams) -> None:
     keys = KeyBindings()
 
     @keys.add("c-s", filter=Condition(lambda: streams.active))
-    def _(_: object) -> None:
+    def _(event: KeyPressEvent) -> None:
         streams.paused = not streams.paused
-        streams.show_status(prompt)
+        event.app.invalidate()
 
     own = [keys] if prompt.key_bindings is None else [prompt.key_bindings, keys]
     prompt.key_bindings = merge_key_bindings(own)

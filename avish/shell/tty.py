@@ -157,7 +157,7 @@ class Terminal:
 
         Waits for the terminal, so that a slow one loses lines at the controller, where they are counted.
         """
-        self.streams.show_status(self.prompt)
+        self.prompt.app.invalidate()
         if event.get("event") != "status" and (text := event_line(event, title)):
             self.idle.touch()
             self._above(colour.flow(text, event["flow"]) if self.colours and "flow" in event else text)
@@ -218,9 +218,7 @@ class Terminal:
 
     def _typed(self) -> str:
         default, self.unfinished, self.pager.ahead = self.pager.ahead + self.unfinished, "", ""
-        return self.prompt.prompt(
-            self.session.prompt, default=default, rprompt=self._countdown, pre_run=self._at_the_prompt
-        )
+        return self.prompt.prompt(self._message, default=default, rprompt=self._countdown, pre_run=self._at_the_prompt)
 
     def _at_the_prompt(self) -> None:
         self.prompt.app.create_background_task(self._tick())
@@ -234,6 +232,11 @@ class Terminal:
             except IdleError as error:
                 self.prompt.app.exit(exception=error)
                 return
+
+    def _message(self) -> StyleAndTextTuples:
+        """The prompt, and above it what is to be said of captures: a line that is drawn again each second."""
+        status = self.streams.status_line()[: _size()[0] - 1]
+        return [*([("class:status", status), ("", "\n")] if status else []), ("", self.session.prompt)]
 
     def _countdown(self) -> StyleAndTextTuples:
         return [("class:notice", self.bulletin.countdown())]

@@ -74,6 +74,19 @@ def test_a_packet_without_a_time_long_after_the_last_one_gets_the_time_of_its_ar
     assert read(reader, record("after-reply", data, sequence=1, mark=1), 1007.5)[-1].time == 1007.5
 
 
+def test_what_the_engine_sends_first_has_the_time_of_the_answer() -> None:
+    reader = LogReader()
+    data = ip_packet(CLIENT, VIP, sport=1, dport=2)
+    read(reader, record("received-probe", data, sequence=0, stamp=1000.0), 1000.5)
+    records = [
+        record("sent-probe", data, sequence=1),
+        record("received-probe", data, sequence=2, stamp=1000.7),
+        record("sent-probe", data, sequence=3),
+    ]
+    assert [p.time for p in read(reader, b"".join(records), 1000.8)] == [1000.7] * 3
+    assert [p.time for p in read(reader, record("sent-probe", data, sequence=4), 1000.9)] == [1000.9]
+
+
 def test_many_records_in_a_datagram_and_foreign_prefixes() -> None:
     data = ip_packet(CLIENT, VIP, sport=1, dport=2)
     datagram = b"".join(record("after-reply", data, sequence=n, mark=RULE, stamp=5.0) for n in range(64))
