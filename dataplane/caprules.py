@@ -7,7 +7,7 @@ neighbouring comparisons of header fields wrongly when they are negated: each ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -44,23 +44,23 @@ class _Table:
         self.heads[name] = f"type filter hook {hook} priority {priority}; policy accept;"
         self.base.setdefault(name, []).extend(lines)
 
-    def log(self, prefix: str, *, marked: bool = False) -> str:
+    def log(self, prefix: str, *, marked: bool = False, variant: str = "") -> str:
         """The verdict that logs with ``prefix`` what passes the filter; ``marked``: the conntrack mark goes along.
 
-        The packet mark is lent to the log statement and is 0 again behind it.
+        The packet mark is lent to the log statement and is 0 again behind it. ``variant``: for another filter.
         """
-        name = "log_" + "".join(char if char.isalnum() else "_" for char in prefix)
+        name = f"log{variant}_" + "".join(char if char.isalnum() else "_" for char in prefix)
         statement = f'counter log prefix "{prefix}" group {self.group} queue-threshold {_LOGGED}'
         lines = ["meta mark set ct mark", statement, "meta mark set 0"] if marked else [statement]
         return self.filtered(name, lines)
 
     def filtered(self, name: str, lines: list[str]) -> str:
-        """The verdict that does ``lines`` with what passes the filter."""
+        """The verdict that does ``lines`` with what passes the filter, and then ends the base chain."""
         if name in self.chains or f"{name}_end" in self.chains:
-            return f"goto {name}"
+            return f"jump {name}"
         if not self.stages:
             self.chains[name] = [*lines, "accept"]
-            return f"goto {name}"
+            return f"jump {name}"
         self.chains[f"{name}_end"] = [*lines, "accept"]
         entries = []
         for number, alternative in enumerate(self.stages):
@@ -71,7 +71,7 @@ class _Table:
                 target = own
             entries.append(f"jump {target}" if target != f"{name}_end" else f"goto {target}")
         self.chains[name] = entries
-        return f"goto {name}"
+        return f"jump {name}"
 
     def text(self, name: str, sets: str) -> str:
         parts = [f"chain {one} {{\n    " + "\n    ".join(lines) + "\n  }" for one, lines in self._ordered()]
@@ -104,10 +104,12 @@ def ruleset(spec: CaptureSpec, table: str, group: int) -> str:
     """The nft text that puts the tap in place, instead of what a dead process may have left there; "" for no rules."""
     made = _Table(group, tuple(_stages(match) for match in spec.matches))
     if "nat" in spec.kinds:
-        _flows(made, "ct mark != 0 ct status snat,dnat", spec)
+        _flows(made, "ct mark != 0 ct status snat,dnat", spec, "saddr")
     if "service" in spec.kinds:
         marks = ", ".join(str(number) for number in spec.services) or "0xffffffff"
-        _flows(made, f"ct mark {{ {marks} }}", spec)
+        _flows(made, f"ct mark {{ {marks} }}", spec, "saddr")
+        for condition in _data(spec):
+            _flows(made, condition, spec, "daddr", variant="_data")
     if "routing" in spec.kinds:
         routed = "ct mark 0 ct status & (snat | dnat) == 0 fib saddr type != local"  # only here translation is known
         made.chain("routed", "postrouting", _AFTER, [f"{routed} {made.log('forward-routing')}"])
@@ -119,35 +121,37 @@ def ruleset(spec: CaptureSpec, table: str, group: int) -> str:
     return made.text(table, sets) if made.base else ""
 
 
-def _flows(made: _Table, condition: str, spec: CaptureSpec) -> None:
+def _data(spec: CaptureSpec) -> Iterator[str]:
+    """Connections that servers open to clients from a port of ``data_ports``, translated by a NAT rule: active FTP."""
+    for port in spec.data_ports:
+        for words, found in _by_version(spec.servers).items():
+            opened = f"ct original {words} saddr {{ {', '.join(found)} }} meta l4proto tcp ct original proto-src {port}"
+            yield f"ct mark & 0x80000000 != 0 {opened}"
+
+
+def _flows(made: _Table, condition: str, spec: CaptureSpec, client: str, variant: str = "") -> None:
     """Every packet of certain flows, before and after; the first of a flow is not yet known for what it is."""
     every = made.stages
     if spec.clients is not None:
-        opened = _client_stage(spec.clients)
+        opened = _client_stage(spec.clients, client)
         made.stages = tuple((opened, *stage) for stage in every) or ((opened,),)
-    before = [
-        f"{condition} ct direction {way} {made.log(f'before-{way}', marked=True)}" for way in ("original", "reply")
-    ]
-    before.append(f"ct status & (confirmed | snat | dnat) == 0 {made.log('before-first')}")
+
+    def log(prefix: str) -> str:
+        return made.log(prefix, marked=prefix != "before-first", variant=variant)
+
+    before = [f"{condition} ct direction {way} {log(f'before-{way}')}" for way in ("original", "reply")]
+    before.append(f"ct status & (confirmed | snat | dnat) == 0 {log('before-first')}")
     made.chain("before", "prerouting", _BEFORE, before)
-    after = [
-        *_first(made, f"{condition} ct status & confirmed == 0", filtered=bool(spec.matches)),
-        f"{condition} ct direction original {made.log('after-original', marked=True)}",
-        f"{condition} ct direction reply {made.log('after-reply', marked=True)}",
-    ]
+    first = f"{condition} ct status & confirmed == 0"
+    after = [f"{first} {log('after-first')}"]
+    stages = made.stages
+    if spec.matches:
+        made.stages = ()
+        after.append(f"{first} {log('after-hidden')}")  # not wanted itself, but tells whose the one before it is
+        made.stages = stages
+    after += [f"{condition} ct direction {way} {log(f'after-{way}')}" for way in ("original", "reply")]
     made.chain("after", "postrouting", _AFTER, after)
     made.stages = every
-
-
-def _first(made: _Table, condition: str, *, filtered: bool) -> list[str]:
-    """The first packet of a flow, behind translation; one that the filter leaves out still tells whose "before" is."""
-    log = made.log("after-first", marked=True)
-    if not filtered:
-        return [f"{condition} {log}"]
-    stages, made.stages = made.stages, ()
-    hidden = made.log("after-hidden", marked=True)
-    made.stages = stages
-    return [f"{condition} {log.replace('goto', 'jump')}", f"{condition} {hidden}"]
 
 
 def _probes(made: _Table, servers: tuple[str, ...]) -> None:
@@ -230,9 +234,10 @@ def _host_stage(match: AddressMatch) -> _Stage:
     return _decided(lines, negate=match.negate)
 
 
-def _client_stage(match: AddressMatch) -> _Stage:
+def _client_stage(match: AddressMatch, end: str) -> _Stage:
+    """The client is at one ``end`` of the connection as it was opened."""
     lines = [
-        f"ct original {words} saddr {{ {', '.join(found)} }} " for words, found in _by_version(match.elements).items()
+        f"ct original {words} {end} {{ {', '.join(found)} }} " for words, found in _by_version(match.elements).items()
     ]
     return _decided(lines, negate=match.negate)
 

@@ -60,6 +60,7 @@ class CaptureSpec:
 
     ``matches``: a packet is kept when one of them holds; none given keeps every packet. ``services``: whose flows
     "service" takes; ``clients``: only flows that these opened; ``servers``: the addresses that probes go to.
+    With "service" also what ``servers`` open to the clients from one of ``data_ports`` (active FTP).
     ``interface``: of "rx" and "tx"; "" is every one but the loopback.
     """
 
@@ -69,6 +70,7 @@ class CaptureSpec:
     services: tuple[int, ...] = ()
     clients: AddressMatch | None = None
     servers: tuple[str, ...] = ()
+    data_ports: tuple[int, ...] = ()
     interface: str = ""
 
 

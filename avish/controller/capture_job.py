@@ -6,13 +6,14 @@ import heapq
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from avish.controller.capture_files import Rotation, encoder
 from avish.controller.decode import Names, Sighting, comment, end_text, ends_text, message_of_engines, server_end
 from avish.controller.limits import Limits
 from avish.controller.subscription import Event, Export, Subscription
-from avish.controller.wanted import Wanted
+from avish.controller.wanted import SERVICE, Wanted
 from dataplane.driver import Capture
 from dataplane.errors import DataplaneError, UnreachableError
 from dataplane.pcapng import Entry, each_packet, outbound
@@ -327,7 +328,10 @@ class CaptureJob:
     def _names(self, mark: int, end: bytes) -> Names:
         text = end_text(end) if end else ""
         server = (text.rpartition(":")[0].strip("[]"), int.from_bytes(end[-2:], "big")) if end else None
-        return self._describe(mark, server)
+        names = self._describe(mark, server)
+        if names.virtualservice or self.wanted.key[0] != SERVICE:
+            return names
+        return replace(names, virtualservice=self.wanted.name)  # its FTP data, its health probes
 
     def _says_messages(self, packet: Packet) -> bool:
         return packet.link == 1 and "ipc" in self.wanted.spec.kinds

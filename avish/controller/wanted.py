@@ -36,6 +36,7 @@ _WORDS: Mapping[Kind, str] = {
     "ipc": "messages between engines", "nat": "translated flows", "routing": "routed packets",
     "service": "both legs of every connection",
 }  # fmt: skip
+_FTP = 21
 _FLAG_BITS = {"tcp_fin": 1, "tcp_syn": 2, "tcp_rst": 4, "tcp_push": 8, "tcp_ack": 16}
 
 
@@ -112,11 +113,25 @@ def _of_service(config: Config, ids: Ids, body: Body) -> Wanted:
     servers = [server["ip"]["addr"] for pool in pools_of(config, service) for server in pool.get("servers", [])]
     clients = _addresses(body.get("debug_ip"))
     every = kinds(SERVICE, body)
-    spec = CaptureSpec(every, services=(number,), clients=clients, servers=tuple(dict.fromkeys(servers)))
+    spec = CaptureSpec(
+        every,
+        services=(number,),
+        clients=clients,
+        servers=tuple(dict.fromkeys(servers)),
+        data_ports=(_FTP - 1,) if "service" in every and _is_ftp(service) else (),
+    )
     engines = _engines(config, ids, service, body)
     stem = f"vs_{_in_file_names(body['name'])}"
     title = f"{', '.join(_WORDS[one] for one in every)} of virtual service {body['name']}"
     return _wanted(config, SERVICE, body, engines, spec, stem, title)
+
+
+def _is_ftp(service: Body) -> bool:
+    """Whether clients speak FTP to it: then the connections that servers open for data belong to it."""
+    return any(
+        one.get("port", 0) <= _FTP <= (one.get("port_range_end") or one.get("port", 0))
+        for one in service.get("services", [])
+    )
 
 
 def _wanted(

@@ -45,6 +45,8 @@ def read_values(session: Session, walk: Walk) -> Run:
 def _open(session: Session, name: str, key: str, *, quiet: bool) -> Run:
     object_type = session.tree.schema.object(name)
     stored = yield from session.find(object_type, key)
+    if stored is None and object_type.names:
+        yield from session.existing(session.tree.schema.object(object_type.names), key)
     if stored is not None and quiet:
         yield Print("Updating an existing object.")
     elif stored is not None and not session.settings.quiet:

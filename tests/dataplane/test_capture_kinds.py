@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
-from tap_lab import CLIENT, SERVER, SERVICE, VIP, Lab, Reader, inside, run
+from tap_lab import CLIENT, RULE, SERVER, SERVICE, VIP, Lab, Reader, inside, run
 
 from dataplane import bpf
 from dataplane.caprules import ruleset
@@ -79,6 +79,26 @@ def test_of_another_service_and_of_another_client_nothing_is_seen(lab: Lab) -> N
     assert [reader.close() for reader in readers] == [[], [], []]
     packets = chosen.close()
     assert {packet.point for packet in packets} == {"before", "after"}  # both legs of the transaction
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("clients", [None, AddressMatch((CLIENT,))])
+def test_what_servers_open_for_data_belongs_to_the_service(lab: Lab, clients: AddressMatch | None) -> None:
+    spec = {"services": (SERVICE,), "servers": (SERVER,), "data_ports": (2020,), "clients": clients}
+    reader = tap(lab, "service", **spec)
+    exchange(lab)
+    with lab.listen(lab.client, 5555) as listener, lab.connect(lab.server, (CLIENT, 5555), 2020):
+        listener.accept()[0].close()
+    packets = reader.close()
+    data = [packet for packet in packets if packet.mark == RULE]
+    assert len(packets) > len(data) > 5
+    assert [(p.point, p.direction) for p in data[:4]] == [
+        ("before", "original"),
+        ("after", "original"),
+        ("before", "reply"),
+        ("after", "reply"),
+    ]
+    assert len({(p.data, p.point) for p in packets}) == len(packets)
 
 
 @pytest.mark.root
@@ -232,6 +252,7 @@ def test_rules_of_every_kind_with_filters_load(kinds: tuple[str, ...]) -> None:
         services=(1, 2),
         clients=hosts,
         servers=("10.0.0.1", "fd00::2"),
+        data_ports=(20,),
         matches=(
             *(match for match, _ in FILTERS),
             PacketMatch(hosts=(hosts, AddressMatch((), negate=True)), ipv4=True),
