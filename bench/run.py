@@ -14,6 +14,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import captures
 import figures
 import kernel
 import network
@@ -43,6 +44,7 @@ def measure(bin_dir):
     yield from scale.figures(bin_dir)
     yield from transactions.figures()
     yield from network.figures(bin_dir)
+    yield from captures.figures(bin_dir)
 
 
 def row(figure):
