@@ -270,7 +270,6 @@ class TestRunTwice:
             ("configure ipaddrgroup g", "ranges 10.0.0.1-10.0.0.9", "addrs 10.0.0.1", "prefixes 10.0.0.0/8", "save"),
             ("configure vsvip v", "vip vip_id 1 ip_address 10.0.0.1", "save", "save"),
             ("configure virtualservice v", "services port 21", "save", "services 80", "save", "save"),
-            ("debug serviceengine se1", "flags flag debug_pcap_nat", "flags debug_pcap_rx", "save"),
             ("configure vrfcontext global", "gateway_mon 10.0.0.1", "save", "save"),
             ("configure network n", "markers key a", "values x", "values y", "save", "save"),
         ],
@@ -282,6 +281,15 @@ class TestRunTwice:
         first = copy.deepcopy(shell.world.objects[kind])
         shell.type(*lines)
         assert shell.world.objects[kind] == first
+
+    def test_debug_of_an_engine_that_is_there(self):
+        shell = Shell()
+        shell.world.objects["serviceengine"] = {"se1": {"uuid": "serviceengine-1", "name": "se1"}}
+        lines = ("debug serviceengine se1", "flags flag debug_pcap_nat", "flags debug_pcap_rx", "save")
+        shell.type(*lines)
+        first = copy.deepcopy(shell.world.objects["debugserviceengine"])
+        shell.type(*lines)
+        assert shell.world.objects["debugserviceengine"] == first
 
 
 class TestNestedMessages:
