@@ -164,7 +164,8 @@ class Api:
             told["reason"] = str(response.body.get("error", ""))[:500]
         event = "refused" if refused else "change" if status < 400 else "failed"
         revision = {} if status >= 400 else {"revision": self._committer.head.config.revision}
-        self._audit.write(event, request.user, request.source, request.id, **told, **revision)
+        write = self._audit.write if request.user else self._audit.write_some
+        write(event, request.user, request.source, request.id, **told, **revision)
 
     def _route(self, request: Request) -> Response:
         parts = tuple(part for part in request.path.split("/") if part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,8 @@ from avish.config.store import Store
 from avish.controller.notices import iso
 from avish.errors import ApplyError
 
+log = logging.getLogger("audit")
+"""The same lines, for journald or syslog to take along."""
 FIRST = "0" * 64
 TAIL = 65_536
 LISTED = 1000
@@ -23,6 +26,7 @@ Entry = dict[str, Any]
 
 ANCHOR = "audit"
 ANCHOR_EVERY = 50
+STRANGER_SECONDS = 1.0
 
 
 class Audit:
@@ -38,6 +42,7 @@ class Audit:
         self._lock = threading.Lock()
         self.told: list[Callable[[Entry], None]] = []
         """Called with each entry; they must not wait for anything."""
+        self._last_stranger, self._left_out = 0.0, 0
         last = last_entry(path)
         self._number = int(last["n"]) if last else 0
         self._hash = str(last["hash"]) if last else FIRST
@@ -54,6 +59,17 @@ class Audit:
             told_to(entry)
         if self._number % ANCHOR_EVERY == 0:
             self.anchor()
+
+    def write_some(self, event: str, user: str, source: str, request: str = "", **more: Any) -> None:
+        """One entry a second at most, with the number of those left out: what strangers do must not fill the disk."""
+        now = self._clock()
+        with self._lock:
+            early = 0 <= now - self._last_stranger < STRANGER_SECONDS
+            left_out, self._left_out = self._left_out, self._left_out + 1 if early else 0
+            if not early:
+                self._last_stranger = now
+        if not early:
+            self.write(event, user, source, request, **more, **({"left_out": left_out} if left_out else {}))
 
     def anchor(self) -> None:
         """Let the store remember how far the file goes."""

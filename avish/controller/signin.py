@@ -14,13 +14,14 @@ from avish.controller.accounts import Accounts, RefusedError
 from avish.controller.audit import Audit
 from avish.controller.gate import COOKIES, Gate, cookies, no_cookies, session_cookies
 from avish.controller.notices import iso
-from avish.controller.sessions import Sessions
+from avish.controller.sessions import LIFE_SECONDS, Sessions
 from avish.errors import ValidationError
 
 LOGIN, LOGOUT = "/login", "/logout"
 PERMISSION = "PERMISSION_USER"
 TOKEN_HOURS = 1.0
 TOKEN_HOURS_MAX = 8760.0
+IDLE_MINUTES = 15
 SHELL_IDLE = 24 * 3600.0
 """A shell is over when its connection is: its front watches over the idle time itself."""
 
@@ -53,12 +54,18 @@ class SignIn:
             user = self._user(request, given, name)
             self._room(user)
         except RefusedError as error:
-            self.audit.write("login refused", name[:128], source, request.id, reason=error.reason)
+            write = self.audit.write_some if error.reason == "locked" else self.audit.write
+            write("login refused", name[:128], source, request.id, reason=error.reason)
             raise
-        idle = {"idle": SHELL_IDLE} if request.via == "ssh" else {}
-        session = self.sessions.begin(str(user["name"]), source, request.via, **idle)
+        idle = SHELL_IDLE if request.via == "ssh" else self._idle()
+        session = self.sessions.begin(str(user["name"]), source, request.via, idle=idle)
         self.audit.write("login", session.user, source, request.id, via=request.via)
         return Response(200, self._welcome(user, session.id), cookies=session_cookies(session, fresh=True))
+
+    def _idle(self) -> float:
+        """Seconds without a request after which a session ends, as the controller's properties say; 0 there: never."""
+        properties = self.accounts.config().get("controllerproperties", "controllerproperties") or {}
+        return 60.0 * int(properties.get("api_idle_timeout", IDLE_MINUTES)) or LIFE_SECONDS
 
     def _user(self, request: Request, given: Mapping[str, Any], name: str) -> Body:
         """The SSH front proves the possession of a key itself: it is asked for the key only."""

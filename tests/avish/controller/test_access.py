@@ -179,6 +179,16 @@ class TestAudit:
         people.start()
         assert "were written" in people.get("/api/avish/check")["store"][0]
 
+    def test_strangers_do_not_fill_it(self, people):
+        people.controller.audit._clock = lambda: 1_800_000_000.0
+        before = people.controller.audit.head[0]
+        for _ in range(50):
+            assert people.call("GET", "/api/pool", user="").status == 403
+        assert people.controller.audit.head[0] == before + 1
+        people.controller.audit._clock = lambda: 1_800_000_002.0
+        people.call("GET", "/api/pool", user="")
+        assert people.get("/api/audit")["results"][0]["left_out"] == 49
+
 
 class TestPasswords:
     def test_a_password_is_nowhere_in_clear(self, people, tmp_path):
