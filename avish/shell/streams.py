@@ -185,7 +185,7 @@ def _size(count: int) -> str:
 def event_line(event: Event, title: str) -> str:
     """A capture's event as a line of text; "" for one that says nothing."""
     kind = event.get("event")
-    if kind == "packet":
+    if kind in ("packet", "event"):
         return str(event["line"])
     text = _TEXTS[kind](event) if kind in _TEXTS else ""
     return f"capture on {title}{text}" if text else ""

@@ -25,12 +25,12 @@ def events(session: Session, order: Order) -> Run:
 
 
 def follow(session: Session, order: Order) -> Run:
-    """Events from now on, beside what else is done."""
+    """Events from now on: on a terminal beside what else is done, in a script until it is ended."""
     from avish.api.client import target
 
     yield from ()
-    del session
-    yield Stream(target("/api/events", {"follow": "1", **_query(order)}), "events")
+    path = target("/api/events", {"follow": "1", **_query(order)})
+    yield Stream(path, "events", order.pipes, follow=not session.interactive, raw=bool(order.walk.form))
 
 
 def alerts(session: Session, order: Order) -> Run:
