@@ -146,8 +146,8 @@ def test_routed_flows_are_remembered_as_long_as_the_profile_says(plain):
     plain.call("s2", "udp", "10.77.1.100", 81)
     plain.call("s2", "tcp", "10.77.1.100", 81)
     left = {
-        kind: int(plain.inside("se1", "conntrack", "-L", "-p", kind, "--src", "10.77.2.102").stdout.split()[2])
-        for kind in ("icmp", "udp", "tcp")
+        words[1]: int(plain.inside("se1", "conntrack", "-L", *words, "--src", "10.77.2.102").stdout.split()[2])
+        for words in (("-p", "icmp"), ("-p", "udp", "--dport", "81"), ("-p", "tcp", "--dport", "81"))
     }
     assert 30 < left["icmp"] <= 44
     assert 15 < left["udp"] <= 33
