@@ -277,7 +277,18 @@ def _same_element(message: Message, old: Body, new: Body) -> bool:
     """Whether both are the same element: equal keys; without keys, everything typed stands in the old one already."""
     if message.key:
         return all(_same(message.fields[key], old.get(key), new.get(key)) for key in message.key)
-    return bool(new) and merged(message, old, new) == old
+    return (bool(new) or _untouched(message, old)) and merged(message, old, new) == old
+
+
+def _untouched(message: Message, body: Body) -> bool:
+    """Whether an element says nothing: no field, or only what is so by default."""
+    for name, value in body.items():
+        item = message.fields.get(name)
+        if item is None or value in (item.default, []):
+            continue
+        if item.message is None or item.list or not _untouched(item.message, value):
+            return False
+    return True
 
 
 def _same(item: Field, a: Any, b: Any) -> bool:

@@ -371,3 +371,19 @@ def test_the_stored_object_is_never_touched(pool):
     stored = copy.deepcopy(pool.session.candidate.stored)
     pool.type("servers index 1 ratio 5", "save", "no servers index 2", "no health_monitor_refs System-TCP", "enabled 0")
     assert pool.session.candidate.stored == stored
+
+
+class TestElementsWithoutAKey:
+    """``content_rewrite rsp_rewrite_rules``: no field tells one from another."""
+
+    @pytest.fixture
+    def shell(self):
+        rules = [{}]
+        body = {"uuid": "virtualservice-1", "name": "v", "content_rewrite": {"rsp_rewrite_rules": rules}}
+        shell = Shell({"virtualservice": {"v": body}}, quiet=True)
+        shell.type("configure virtualservice v", "content_rewrite")
+        return shell
+
+    def test_an_empty_one_typed_over_an_empty_one_is_that_one(self, shell):
+        assert shell.type("rsp_rewrite_rules", "save") == []
+        assert len(shell.top["rsp_rewrite_rules"]) == 1
