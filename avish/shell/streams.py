@@ -33,6 +33,7 @@ class Streams:
         self._show = show
         self._running: dict[str, threading.Thread] = {}
         self._missed: dict[str, int] = {}
+        self._followed = ""
         self.paused = False
         self.status: dict[str, Event] = {}
         self.shown = 0
@@ -54,6 +55,7 @@ class Streams:
 
     def follow(self, stream: Stream, out: Callable[[str], None]) -> None:
         """Show the events until they end; ``out`` takes them as JSON where that is asked for. Raises AvishError."""
+        self._followed = stream.path.partition("?")[0]  # and not a second time in the background
         self._read(stream, out, raises=True)
 
     def status_line(self) -> str:
@@ -73,6 +75,8 @@ class Streams:
         sieve = Sieve(stream.pipes, lambda event: self._show(event, stream.title)) if stream.pipes else None
         try:
             for event in self._client.stream(stream.path):
+                if out is None and stream.path == self._followed:
+                    continue
                 if stream.raw and out is not None:
                     out(json.dumps(event, ensure_ascii=False))
                 else:
