@@ -28,9 +28,17 @@ class Member:
 
     @classmethod
     def observed(cls, name: str, group: str, driver: Driver) -> Member:
-        """What an engine says of itself; raises what the driver raises."""
-        ours = frozenset(row["ip"] for row in driver.addresses() if row["own"])
-        return cls(name, group, tuple(driver.interfaces()), ours)
+        """What an engine says of itself; raises what the driver raises.
+
+        A commit may put or remove addresses meanwhile: those that are ours before or after are ours.
+        """
+        before = _own(driver)
+        found = tuple(driver.interfaces())
+        return cls(name, group, found, before | _own(driver))
+
+
+def _own(driver: Driver) -> frozenset[str]:
+    return frozenset(row["ip"] for row in driver.addresses() if row["own"])
 
 
 def registration(config: Config, members: Iterable[Member]) -> list[Put]:

@@ -35,3 +35,21 @@ def test_what_the_operator_set_on_an_interface_stays(world):
     world.put("serviceengine", name="se1", data_vnics=[{**body["data_vnics"][0], "adapter": "mine"}])
     put = registration(world.config, [Member("se1", "Default-Group", (PORT,))])[0]
     assert (put.body["data_vnics"][0]["adapter"], put.body["data_vnics"][0]["mtu"]) == ("mine", 9000)
+
+
+class _Committing:
+    """An engine on which a commit puts an address between two questions."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def addresses(self):
+        self.asked += 1
+        return [{"ip": "10.0.0.50", "own": True}] if self.asked > 1 else []
+
+    def interfaces(self):
+        return [Interface("eth1", 2, "02:00:00:00:00:01", 1500, True, ("10.0.0.11/24", "10.0.0.50/32"))]
+
+
+def test_an_address_that_a_commit_puts_meanwhile_is_not_the_engines_own():
+    assert Member.observed("se1", "Default-Group", _Committing()).ours == {"10.0.0.50"}
