@@ -91,6 +91,8 @@ class Agent:
             "pool_health": self._pools,
             "roles": self._failover.roles,
             "step_down": self._failover.step_down,
+            "drill": self._failover.drill,
+            "crash": self._failover.crash,
             "repairs": parts.watch.repairs,
         }
         self._captures: set[subprocess.Popen[bytes]] = set()

@@ -113,5 +113,14 @@ class Driver(Protocol):
     def step_down(self, pair: int) -> None:
         """Hand the addresses of a pair over to the peer. Raises RefusedError when it cannot take them."""
 
+    def drill(self, pair: int) -> Row:
+        """On the standby engine: how long nobody answers until it takes over.
+
+        Keys: outage_ms, answers (of the other engine before). Raises RefusedError when it never takes over.
+        """
+
+    def crash(self, pair: int) -> None:
+        """On the active engine: fall silent without a word, and come back as the standby engine."""
+
     def capture(self, spec: CaptureSpec) -> Capture:
         """Start a tap."""

@@ -9,16 +9,17 @@ import asyncio
 import logging
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from dataplane import announce, failover_rules, gateways, links, nftrun, pairset
+from dataplane import announce, drill, failover_rules, gateways, links, nftrun, pairset
 from dataplane.errors import DataplaneError, RefusedError
 from dataplane.failover_model import Pair
-from dataplane.model import Address, Row, SeState
+from dataplane.model import Address, Row, SeState, version
 
 _LOG = logging.getLogger(__name__)
 ELECTION_SECONDS = 3.0
@@ -116,6 +117,26 @@ class Failover:
         if not self._peers.alive(member.number):
             raise RefusedError("the other engine does not answer: nobody could take over")
         asyncio.run_coroutine_threadsafe(self._restart(member, "switched over"), self._loop).result(ELECTION_SECONDS)
+
+    def drill(self, number: int) -> Row:
+        """Measure how long nobody answers until this engine takes over. Raises RefusedError; see ``drill.outage``."""
+        member = self._members.get(number)
+        addresses = [one for one in self._addresses.values() if one.pair == number and version(one.ip) == 4]
+        links = {link.interface: link for link in member.pair.links} if member else {}
+        place = next((one for one in addresses if one.interface in links), None)
+        if place is None:
+            raise RefusedError("the pair has no IPv4 address on a common network yet: there is nothing to ask for")
+        return drill.outage(links[place.interface], place.ip, lambda: self._role(number) == "active")
+
+    def crash(self, number: int) -> None:
+        """Fall silent without a word, as if the engine had died; it comes back as the standby engine."""
+        member = self._members.get(number)
+        if member is None or member.role != "active":
+            raise RefusedError("this engine is not the active one")
+        for name in (f"pair{number}.pid", f"pair{number}-vrrp.pid"):
+            with suppress(OSError, ValueError):
+                os.kill(int((self._folder / name).read_text()), signal.SIGKILL)
+        nftrun.load(failover_rules.silenced(number))
 
     def _role(self, number: int) -> str:
         member = self._members.get(number)

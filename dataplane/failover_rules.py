@@ -71,6 +71,11 @@ def armed(number: int) -> str:
     return f"add element netdev {TABLE} fresh_{number} {{ ether }}\n"
 
 
+def silenced(number: int) -> str:
+    """The commands after which the engine answers no longer."""
+    return f"flush set netdev {TABLE} live_{number}\n"
+
+
 def _sets(number: int, pair: Pair) -> Iterator[str]:
     timed = ["type iface_type", "flags dynamic,timeout", f"timeout {round(1000 * pair.silence)}ms", "size 4"]
     yield from (f"set live_{number} {{", *timed, "}")

@@ -226,6 +226,14 @@ class FakeDriver:
             raise RefusedError("this engine is not the active one")
         self.exchanged ^= {pair}
 
+    def drill(self, pair: int) -> Row:
+        self._asked("drill")
+        self.exchanged ^= {pair}
+        return {"outage_ms": 1, "answers": 1}
+
+    def crash(self, pair: int) -> None:
+        self.step_down(pair)
+
     def capture(self, spec: CaptureSpec) -> Capture:
         self._asked("capture")
         tap = FakeCapture(spec)

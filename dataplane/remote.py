@@ -21,6 +21,7 @@ CALL_SECONDS = 10.0
 CHANGE_SECONDS = 150.0
 """A first sync of 10,000 services takes the kernel some seconds; nft itself is given up after two minutes."""
 
+DRILL_SECONDS = 20.0
 CAPTURE_SECONDS = 5.0
 """Without a word from a capture; an agent that is well says something every second."""
 
@@ -138,6 +139,12 @@ class RemoteDriver:
 
     def step_down(self, pair: int) -> None:
         self._call("step_down", pair)
+
+    def drill(self, pair: int) -> Row:
+        return dict(self._call("drill", pair, seconds=DRILL_SECONDS))
+
+    def crash(self, pair: int) -> None:
+        self._call("crash", pair)
 
     def capture(self, spec: CaptureSpec) -> RemoteCapture:
         """The tap is in place when this returns."""

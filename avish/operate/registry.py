@@ -8,6 +8,7 @@ from typing import Any
 from avish.config.config import Body
 from avish.errors import SchemaError
 from avish.operate import (
+    drill,
     failover,
     flows,
     ftp,
@@ -75,6 +76,7 @@ RUN: Mapping[str, Read] = {
     "ftp.sessions": ftp.sessions,
     "seg.summary": pool_stats.group_summary,
     "vs.summary": virtualservice.summary,
+    "se.drill": drill.drill,
     "se.switchover": failover.switch_engine,
     "vs.switchover": failover.switch_service,
     "pool.summary": pool.summary,

@@ -44,7 +44,7 @@ def agent():
         Path("none"),
         SimpleNamespace(
             health=None,
-            failover=SimpleNamespace(roles=None, step_down=None),
+            failover=SimpleNamespace(roles=None, step_down=None, drill=None, crash=None),
             watch=SimpleNamespace(repairs=None),
         ),
     )

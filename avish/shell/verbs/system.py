@@ -46,6 +46,25 @@ def cluster(session: Session, order: Order) -> Run:
     yield from answer(reply.body, render.plain_table(reply.body), order.walk)
 
 
+def drill_failover(session: Session, order: Order) -> Run:
+    """Let an engine fail; unless it is named, the active one of the first pair."""
+    wanted = order.args.get("engine")
+    if wanted:
+        yield from _exists(session, "serviceengine", wanted)
+    reply = yield from session.ask(Call("GET", "/api/serviceengine"))
+    for engine in reply.body["results"]:
+        summary = yield from session.ask(Call("GET", f"/api/serviceengine/{engine['uuid']}/runtime"))
+        leads = bool(summary.body.get("active_tags") and summary.body.get("pair"))
+        if engine["name"] == wanted or (leads and not wanted):
+            found = yield from session.ask(Call("POST", f"/api/serviceengine/{engine['uuid']}/drill", body={}))
+            yield from answer(found.body, render.plain_table(found.body), order.walk)
+            return
+    raise ValidationError(
+        "there is no active engine of a pair: drill failover needs ha_mode_legacy_active_standby in a "
+        "serviceenginegroup with two engines"
+    )
+
+
 def attach(session: Session, order: Order) -> Run:
     """A Linux shell in the namespace of an engine."""
     name = order.args["serviceengine"]

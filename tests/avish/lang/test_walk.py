@@ -389,7 +389,7 @@ class TestAbbreviations:
     def test_ambiguous_ones_are_told(self):
         with pytest.raises(ParseError) as caught:
             walked("d pool p1", abbreviate=True)
-        assert caught.value.text == "'d' is ambiguous: debug, delete, do"
+        assert caught.value.text == "'d' is ambiguous: debug, delete, do, drill"
         assert (caught.value.start, caught.value.end) == (0, 1)
 
     def test_values_are_not_abbreviated(self):
