@@ -11,7 +11,7 @@ PREFIX ?= avish
 TOPOLOGY := fixtures/topologies/active-ftp.yaml
 RUNBOOK := fixtures/runbooks/active-ftp.avi
 
-.PHONY: help setup run test lint bench docs down clean
+.PHONY: help setup run test lint bench soak docs down clean
 
 help: ## What can be made
 	grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s $$'\t'
@@ -45,6 +45,9 @@ test: lint ## Every check
 bench: setup ## Speed, each figure beside its floor
 	setup/install.sh --bench
 	$(BIN)/python bench/run.py
+
+soak: setup ## Ten minutes of many sessions while agents, front and controller are killed; nothing may be lost
+	$(BIN)/python bench/soak.py
 
 docs: setup ## The manual, into site/
 	$(BIN)/python docs/generate.py
