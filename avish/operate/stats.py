@@ -138,12 +138,12 @@ def bgp(view: View, body: Body) -> dict[str, Any]:
     """The sessions of the routing daemon, where a VRF has a BGP profile."""
     configured = [vrf["name"] for vrf in view.config.all("vrfcontext") if vrf.get("bgp_profile")]
     if not configured:
-        raise UnavailableError(
+        raise ValidationError(
             "no VRF has a bgp_profile: there is no BGP to show (configure vrfcontext NAME, bgp_profile)"
         )
     found = view.engine(body).driver.facts("capabilities")
     if found["program_vtysh"] == "not installed":
-        raise UnavailableError(
+        raise ValidationError(
             f"BGP is configured in {', '.join(configured)}, but no routing daemon (FRR, program vtysh) is installed: "
             "nothing is announced"
         )

@@ -190,4 +190,4 @@ def test_what_an_engine_has_and_what_for(shown):
 
 def test_bgp_that_nobody_configured_says_so(shown):
     answer = shown.rig.call("GET", f"/api/serviceengine/{shown.rig.one('serviceengine', 'se1')['uuid']}/bgp")
-    assert (answer.status, "bgp_profile" in answer.body["error"]) == (503, True)
+    assert (answer.status, "bgp_profile" in answer.body["error"]) == (400, True)
