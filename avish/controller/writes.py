@@ -81,7 +81,7 @@ class _Batch:
         uuid = write.uuid or self._uuid_of(write)
         self._own(write.kind, uuid)
         if write.method == "DELETE":
-            self._delete(write.kind, uuid)
+            self._delete(write.kind, uuid, _seen(write.body))
         elif write.method == "PUT":
             self._put(write, uuid, _object(write), new=False)
         else:
@@ -117,14 +117,14 @@ class _Batch:
             raise ValidationError(f"tenant_ref: an object made or changed here belongs to tenant {name}; switch first")
         return str(home)
 
-    def _delete(self, kind: ObjectType, uuid: str) -> None:
+    def _delete(self, kind: ObjectType, uuid: str, seen: str | None) -> None:
         if kind.names:  # it goes back to its defaults, for it always exists
             name = self.reads.stored(self.config, kind, uuid)["name"]
-            self.requests.append(Put(kind.name, uuid, {"name": name}))
+            self.requests.append(Put(kind.name, uuid, {"name": name}, seen))
         elif kind.name == ENGINE and (name := self._present(kind, uuid).get("name")) in self.reads.engine_names:
             raise ValidationError(f"serviceengine {name} runs here: it goes when the topology no longer has it", 403)
         else:
-            self.requests.append(Delete(kind.name, uuid))
+            self.requests.append(Delete(kind.name, uuid, seen))
 
     def _of_topology(self, name: str) -> None:
         """Engines come from the topology: an object without one would promise what nothing does."""
@@ -187,6 +187,11 @@ def _stamp(body: Mapping[str, Any]) -> str | None:
     """The ``_last_modified`` that was read; without it the write is unconditional."""
     stamp = body.get("_last_modified")
     return None if stamp is None else str(stamp)
+
+
+def _seen(body: Any) -> str | None:
+    """The stamp in the body of a DELETE, which may well have none."""
+    return _stamp(body) if isinstance(body, dict) else None
 
 
 def parse_transaction(body: Any, reads: Reads) -> list[Write | Refused]:

@@ -152,7 +152,7 @@ class Driver:
         return files.handle(effect)
 
     def _called(self, call: Call) -> Reply:
-        self.client.work_in(self.session.tenant)
+        self.client.work_in(call.tenant or self.session.tenant)
         try:
             answer = self.client.call(call.method, call.path, call.query, call.body, comment=call.comment)
         except KeyboardInterrupt:

@@ -92,9 +92,8 @@ def _commit(session: Session, candidate: Candidate) -> Run:
         method, path = "PUT", address(object_type, candidate.stored)
     if session.workspace is not None or session.rehearsal is not None:
         name = body.get("name", candidate.name)
-        yield from _put_aside(
-            session, Step(object_type.name, object_type.word, name, method, path, body, candidate.stored)
-        )
+        step = Step(object_type.name, object_type.word, name, method, path, body, candidate.stored, session.tenant)
+        yield from _put_aside(session, step)
         session.candidate = None
         return
     try:
@@ -117,7 +116,7 @@ def _rebase(session: Session, candidate: Candidate) -> Run:
     """Somebody saved the object meanwhile: what was changed here is changed in their state."""
     if candidate.stored is None:
         return
-    theirs = yield from session.existing(candidate.type, candidate.name)
+    theirs = yield from session.again(candidate.type, candidate.stored)
     body, clashes = rebase(candidate.type, candidate.stored, candidate.body, theirs)
     for path, their, mine in clashes:
         yield Warn(f"{path} was changed to {shown(their)} meanwhile; your {shown(mine)} is taken")
@@ -152,9 +151,11 @@ def _delete(session: Session, name: str, key: str) -> Run:
     body: Body = yield from session.existing(object_type, key)
     if not (yield from session.sure(f"Delete {object_type.word} {key}?")):
         return
+    called = str(body.get("name", key))
     path = address(object_type, body)
+    step = Step(name, object_type.word, called, "DELETE", path, base=body, tenant=session.tenant)
     if session.workspace is not None or session.rehearsal is not None:
-        yield from _put_aside(session, Step(name, object_type.word, key, "DELETE", path, base=body))
+        yield from _put_aside(session, step)
         return
-    yield from session.warn((yield from session.ask(Call("DELETE", path))))
+    yield from session.warn((yield from session.ask(Call("DELETE", path, body=step.sent))))
     yield Print(f"Successfully deleted {key}.")

@@ -20,6 +20,8 @@ class Call(NamedTuple):
     body: Any = None
     comment: str = ""
     """Kept with the commit that the request makes."""
+    tenant: str = ""
+    """Where it works; "": where the session does."""
 
 
 class Print(NamedTuple):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Any
 
 from avish.schema.model import Field, Message
 from avish.schema.types import Ref, ref_name
 
 Body = dict[str, Any]
+Keyed = dict[Any, Any]
 Clash = tuple[str, Any, Any]
 """Field, their value, mine: both changed it, mine is taken."""
 
@@ -32,6 +34,8 @@ def rebase(message: Message, base: Body, mine: Body, theirs: Body, path: str = "
 
 def _field(item: Field, base: Any, mine: Any, theirs: Any, path: str) -> tuple[Any, list[Clash]]:
     """A field that I changed."""
+    if _equal(item, base, theirs):
+        return copy.deepcopy(mine), []
     if item.message is not None and all(isinstance(one, dict) for one in (base, mine, theirs)):
         return rebase(item.message, base, mine, theirs, f"{path}.")
     if item.list:
@@ -41,11 +45,13 @@ def _field(item: Field, base: Any, mine: Any, theirs: Any, path: str) -> tuple[A
 
 
 def _list(item: Field, base: list[Any], mine: list[Any], theirs: list[Any], path: str) -> tuple[list[Any], list[Clash]]:
-    """A list: what I took out goes, what I changed is changed, what I added comes behind theirs."""
+    """A list: what I took out goes, what I changed is changed, what I added comes behind theirs; my order counts."""
     before, after = _keyed(item, base), _keyed(item, mine)
     result: list[Any] = []
-    clashes: list[Clash] = []
-    for key, their in _keyed(item, theirs).items():
+    others = _keyed(item, theirs)
+    kept = [key for key in others if key in before and key in after]
+    order, clashes = _order(before, after, kept, path)
+    for key, their in _ordered(others, order).items():
         if key not in before or (key in after and item.message is None):
             result.append(their)
         elif key in after and item.message is not None:
@@ -53,10 +59,9 @@ def _list(item: Field, base: list[Any], mine: list[Any], theirs: list[Any], path
             element, found = rebase(item.message, before[key], after[key], their, place)
             clashes += found
             result.append(element)
-    there = set(_keyed(item, theirs))
-    result += [copy.deepcopy(value) for key, value in after.items() if key not in there and key not in before]
+    result += [copy.deepcopy(value) for key, value in after.items() if key not in others and key not in before]
     lost = [
-        key for key in after if key in before and key not in there and not _equal(item, [before[key]], [after[key]])
+        key for key in after if key in before and key not in others and not _equal(item, [before[key]], [after[key]])
     ]
     for key in lost:  # they took out what I changed: mine is taken
         clashes.append((path, None, after[key]))
@@ -64,13 +69,32 @@ def _list(item: Field, base: list[Any], mine: list[Any], theirs: list[Any], path
     return result, clashes
 
 
-def _keyed(item: Field, values: list[Any]) -> dict[Any, Any]:
+def _order(before: Keyed, after: Keyed, kept: list[Any], path: str) -> tuple[list[Any], list[Clash]]:
+    """The order of the elements that both of us kept: mine where I changed it. Told as places in what we both read."""
+    common = set(kept)
+    read, mine = ([key for key in keyed if key in common] for keyed in (before, after))
+    if mine == read:
+        return kept, []
+    places = {key: place for place, key in enumerate(before, 1)}
+    clash = (f"{path} (order)", [places[key] for key in kept], [places[key] for key in mine])
+    return mine, [clash] if kept not in (read, mine) else []
+
+
+def _ordered(others: Keyed, order: list[Any]) -> Keyed:
+    """Their elements, those of ``order`` in that order in the places that they have among them."""
+    moved, common = iter(order), set(order)
+    keys = [next(moved) if key in common else key for key in others]
+    return {key: others[key] for key in keys}
+
+
+def _keyed(item: Field, values: list[Any]) -> Keyed:
     """The elements by what tells one from another, in order."""
-    keyed: dict[Any, Any] = {}
+    keyed: Keyed = {}
+    copies: Counter[str] = Counter()
     for value in values:
         key = _key(item, value)
-        copies = sum(1 for other in keyed if other[0] == key)
-        keyed[(key, copies)] = value
+        keyed[key, copies[key]] = value
+        copies[key] += 1
     return keyed
 
 

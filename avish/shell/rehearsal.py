@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from avish.shell.difference import difference_text
@@ -35,10 +36,12 @@ def tried(workspace: Workspace, steps: list[Step]) -> Asked:
 
 
 def repeat(workspace: Workspace) -> Run:
-    """The controller has forgotten the candidate (it was restarted, or others came after): send everything again."""
+    """The controller has forgotten the candidate (it was restarted, or others came after): send everything again, each
+    change to the tenant it was typed in.
+    """
     workspace.token = ""
-    if workspace.steps:
-        reply = yield _call(workspace.steps, "")
+    for _, steps in groupby(workspace.steps, key=lambda step: step.tenant):
+        reply = yield _call(list(steps), workspace.token)
         _taken(workspace, reply)
 
 
@@ -53,7 +56,9 @@ def _taken(workspace: Workspace, reply: Reply | None) -> Reply:
 
 def _call(steps: list[Step], token: str) -> Call:
     query = {"dryrun": "1", "after": token} if token else {"dryrun": "1"}
-    return Call("POST", "/api/transaction", query, {"requests": [step.request for step in steps]})
+    return Call(
+        "POST", "/api/transaction", query, {"requests": [step.request for step in steps]}, tenant=steps[0].tenant
+    )
 
 
 def kernel_lines(body: dict[str, Any]) -> list[str]:

@@ -248,6 +248,12 @@ class Session:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValidationError(f"there is no {object_type.word} named {name!r}{hint}", status=404)
 
+    def again(self, object_type: ObjectType, read: Body) -> Generator[Effect, Reply | None, Body]:
+        """An object that was read as it is stored now, whatever its name is; ValidationError (404) when it is gone."""
+        query = {"include_name": "", **self.place()}
+        body: Body = (yield from self.ask(Call("GET", address(object_type, read), query))).body
+        return body
+
     def ask(self, call: Call) -> Asked:
         """The reply to a REST call; AvishError when it is refused."""
         if self._detail:

@@ -65,6 +65,7 @@ class Direct:
 
     def __init__(self, lab):
         self._lab = lab
+        self.tenant = "admin"
         self.home = lab.home.path
 
     def twin(self):
@@ -74,7 +75,7 @@ class Direct:
         self.tenant = tenant
 
     def call(self, method, path, query=None, body=None, etag="", comment=""):
-        headers = {"if-none-match": etag} if etag else {}
+        headers = {"x-avi-tenant": self.tenant, **({"if-none-match": etag} if etag else {})}
         if comment:
             headers["x-avish-comment"] = quote(comment)
         sent = None if body is None else json.loads(json.dumps(body))

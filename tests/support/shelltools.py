@@ -45,6 +45,9 @@ class World:
         self.kernel = {}
         self.revision = 1
 
+    def work_in(self, tenant):
+        """All of these objects are in one tenant."""
+
     def answer(self, call):
         self.calls.append(call)
         if (call.method, call.path) in self.answers:
@@ -73,6 +76,9 @@ class World:
 
     def _one(self, objects, call):
         kind, _, uuid = call.path.partition("?")[0].removeprefix("/api/").partition("/")
+        if call.method == "GET" and uuid:
+            found = [body for body in objects.get(kind, {}).values() if body.get("uuid") == uuid]
+            return Reply(200, copy.deepcopy(found[0])) if found else Reply(404, {"error": f"{kind} {uuid} not found"})
         if call.method == "GET":
             found = list(objects.get(kind, {}).values())
             if "name" in call.query:
@@ -97,6 +103,9 @@ class LabWorld:
     def __init__(self, lab):
         self.client = Direct(lab)
         self._store = lab.controller.store
+
+    def work_in(self, tenant):
+        self.client.work_in(tenant)
 
     def answer(self, call):
         answer = self.client.call(call.method, call.path, call.query, call.body, comment=call.comment)
@@ -138,6 +147,7 @@ class Shell:
 
     def _reply(self, effect):
         if isinstance(effect, Call):
+            self.world.work_in(effect.tenant or self.session.tenant)
             return self.world.answer(effect)
         if isinstance(effect, (Ask, Confirm)):
             return Reply(200, self.said.pop(0) if self.said else True)

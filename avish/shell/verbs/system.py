@@ -14,8 +14,10 @@ SHELL = "/bin/bash"
 
 
 def switchto_tenant(session: Session, order: Order) -> Run:
-    """Another tenant. In the view of all of them nothing can be changed."""
+    """Another tenant; what is open belongs to this one. In the view of all of them nothing can be changed."""
     name = order.args["name"]
+    if session.candidate is not None or session.workspace is not None:
+        raise ValidationError(f"what is open belongs to tenant {session.tenant}; save, cancel or exit it first")
     if name != ALL_TENANTS:
         yield from _exists(session, "tenant", name)
     session.tenant = name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from avish.errors import ConflictError, ValidationError
@@ -10,7 +11,7 @@ from avish.lang.walk import Walk
 from avish.shell import render
 from avish.shell.clock import local
 from avish.shell.difference import difference_text
-from avish.shell.effects import Call, Document, Print, Warn
+from avish.shell.effects import Call, Document, Effect, Print, Reply, Warn
 from avish.shell.merge import rebase
 from avish.shell.rehearsal import VERBS, kernel_lines, rehearse, tried
 from avish.shell.session import Asked, Order, Run, Session, address, pipes_of
@@ -18,6 +19,7 @@ from avish.shell.showing import answer
 from avish.shell.workspace import Step, Workspace
 
 UNNAMED = "default"
+GONE_ALREADY = 404
 
 
 def begin(session: Session, order: Order) -> Run:
@@ -25,7 +27,10 @@ def begin(session: Session, order: Order) -> Run:
     name = order.args.get("name", UNNAMED)
     if session.workspace is not None:
         raise ValidationError(f"session {session.workspace.name} is open; commit, cancel or exit first")
-    session.workspace = session.left.pop(name, None) or Workspace(name)
+    session.workspace = session.left.pop(name, None) or Workspace(name, tenant=session.tenant)
+    if session.workspace.tenant != session.tenant:
+        session.tenant = session.workspace.tenant
+        yield Print(f"Switching to tenant {session.tenant}, where session {name} began")
     if session.workspace.steps:
         yield Print(f"session {name} goes on with {len(session.workspace.steps)} changes (show session)")
 
@@ -144,7 +149,7 @@ def _compare_open(session: Session, walk: Walk) -> Run:
         candidate = session.candidate
         body, stored = candidate.body, candidate.stored
         if candidate.stale and stored is not None:
-            theirs = yield from session.existing(candidate.type, candidate.name)
+            theirs = yield from session.again(candidate.type, stored)
             body = rebase(candidate.type, stored, body, theirs)[0]
         method, path = (
             ("POST", f"/api/{candidate.type.name}") if stored is None else ("PUT", address(candidate.type, stored))
@@ -175,17 +180,30 @@ def _refresh(session: Session, workspace: Workspace) -> Run:
     """Somebody saved objects of this session meanwhile: put its changes over their state."""
     if not workspace.stale:
         return
-    for number, step in enumerate(workspace.steps):
-        kind = session.tree.schema.object(step.type)
-        query = {"name": step.name, "include_name": ""}
-        found = (yield from session.ask(Call("GET", f"/api/{step.type}", query))).body.get("results", [])
-        if step.method != "PUT" or not found or step.base is None or step.body is None:
-            continue
-        body, clashes = rebase(kind, step.base, step.body, found[0])
-        for path, theirs, mine in clashes:
-            yield Warn(f"{step.place}: {path} was changed to {theirs!r} meanwhile; your {mine!r} is taken")
-        workspace.steps[number] = Step(step.type, step.word, step.name, "PUT", step.path, body, found[0])
+    steps = []
+    for step in workspace.steps:
+        steps += yield from _refreshed(session, step)
+    workspace.replace(steps)
     workspace.stale = False
+
+
+def _refreshed(session: Session, step: Step) -> Generator[Effect, Reply | None, list[Step]]:
+    """A step over the present state of its object. One to delete what is gone is done; one to change it stays."""
+    if step.base is None:
+        return [step]
+    kind = session.tree.schema.object(step.type)
+    try:
+        theirs = yield from session.again(kind, step.base)
+    except ValidationError as error:
+        if error.http_status != GONE_ALREADY:
+            raise
+        return [] if step.body is None else [step]
+    if step.body is None:
+        return [replace(step, base=theirs)]
+    body, clashes = rebase(kind, step.base, step.body, theirs)
+    for path, their, mine in clashes:
+        yield Warn(f"{step.place}: {path} was changed to {their!r} meanwhile; your {mine!r} is taken")
+    return [replace(step, body=body, base=theirs)]
 
 
 def rollback(session: Session, order: Order) -> Run:

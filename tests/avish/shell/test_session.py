@@ -241,7 +241,7 @@ class TestDeleting:
     def test_by_name(self):
         shell = Shell({"pool": {"p": POOL}})
         assert shell.type("delete pool p") == ["Successfully deleted p."]
-        assert shell.world.writes == [Call("DELETE", "/api/pool/pool-1")]
+        assert shell.world.writes == [Call("DELETE", "/api/pool/pool-1", body={"_last_modified": "17"})]
 
     def test_what_is_not_there(self):
         assert Shell().type("delete pool p") == ["error: there is no pool named 'p'"]
