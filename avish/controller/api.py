@@ -14,7 +14,7 @@ from typing import Any
 from avish.api.request import Request, Response
 from avish.config.checks import require_checks
 from avish.config.store import Store
-from avish.controller.access import ANYBODY, CONTROLLER, READ, WRITE, require
+from avish.controller.access import ADMIN_TENANT, ANYBODY, CONTROLLER, READ, WRITE, require
 from avish.controller.accounts import Accounts
 from avish.controller.audit import Audit
 from avish.controller.bases import Bases
@@ -77,31 +77,42 @@ class Parties:
     files: Files
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The permissions that reading and writing take. ``here``: in the tenant of the request; else in admin, for what is
+    about the whole controller.
+    """
+
+    read: str = CONTROLLER
+    write: str = CONTROLLER
+    here: bool = False
+
+
 CAPTURE, ENGINE = "PERMISSION_TRAFFIC_CAPTURE", "PERMISSION_SERVICEENGINE"
-PERMISSIONS: dict[Parts, tuple[str, str]] = {
-    ("cluster", "version"): (ANYBODY, CONTROLLER),
-    ("cluster", "runtime"): (ANYBODY, CONTROLLER),
-    ("initial-data",): (ANYBODY, CONTROLLER),
-    ("avish", "status"): (ANYBODY, CONTROLLER),
-    ("avish", "session"): (ANYBODY, ANYBODY),
-    ("avish", "account", ANY): (ANYBODY, ANYBODY),
-    ("useraccount",): (ANYBODY, ANYBODY),
-    ("user-token",): (ANYBODY, ANYBODY),
-    ("transaction",): (ANYBODY, ANYBODY),
-    ("confirm",): (ANYBODY, CONTROLLER),
-    ("notices",): (ANYBODY, CONTROLLER),
-    ("openapi.json",): (ANYBODY, CONTROLLER),
-    ("events",): ("PERMISSION_TECHSUPPORT", CONTROLLER),
-    ("alerts",): ("PERMISSION_ALERT", "PERMISSION_ALERT"),
-    ("alerts", "test"): ("PERMISSION_ALERT", "PERMISSION_ALERTCONFIG"),
-    ("top", ANY): (ENGINE, CONTROLLER),
-    ("ftp", ANY): (ENGINE, CONTROLLER),
-    ("files",): (CAPTURE, CAPTURE),
-    ("files", "captures", ANY): (CAPTURE, CAPTURE),
-    ("files", "exports", ANY): (CAPTURE, ANYBODY),
+PERMISSIONS: dict[Parts, Needs] = {
+    ("cluster", "version"): Needs(ANYBODY, CONTROLLER),
+    ("cluster", "runtime"): Needs(ANYBODY, CONTROLLER),
+    ("initial-data",): Needs(ANYBODY, CONTROLLER),
+    ("avish", "status"): Needs(ANYBODY, CONTROLLER),
+    ("avish", "session"): Needs(ANYBODY, ANYBODY),
+    ("avish", "account", ANY): Needs(ANYBODY, ANYBODY),
+    ("useraccount",): Needs(ANYBODY, ANYBODY),
+    ("user-token",): Needs(ANYBODY, ANYBODY),
+    ("transaction",): Needs(ANYBODY, ANYBODY),
+    ("confirm",): Needs(ANYBODY, ANYBODY),
+    ("notices",): Needs(ANYBODY, CONTROLLER),
+    ("openapi.json",): Needs(ANYBODY, CONTROLLER),
+    ("events",): Needs("PERMISSION_TECHSUPPORT", CONTROLLER),
+    ("alerts",): Needs("PERMISSION_ALERT", "PERMISSION_ALERT", here=True),
+    ("alerts", "test"): Needs("PERMISSION_ALERT", "PERMISSION_ALERTCONFIG", here=True),
+    ("top", ANY): Needs(ENGINE, CONTROLLER, here=True),
+    ("ftp", ANY): Needs(ENGINE, CONTROLLER, here=True),
+    ("files",): Needs(CAPTURE, CAPTURE, here=True),
+    ("files", "captures", ANY): Needs(CAPTURE, CAPTURE, here=True),
+    ("files", "exports", ANY): Needs(CAPTURE, ANYBODY, here=True),
 }
-"""What reading and writing need, where it is not the permission of the controller. The writes of a transaction are
-judged one by one; accounts judge for themselves.
+"""Where it is not the permission of the controller. The writes of a transaction are judged one by one; accounts and the
+confirmation of a commit judge for themselves.
 """
 
 
@@ -185,10 +196,11 @@ class Api:
         if request.path in PUBLIC:
             return
         level = READ if request.method in READING else WRITE
-        known = PERMISSIONS.get(place) or PERMISSIONS.get((*place[:-1], ANY), (CONTROLLER, CONTROLLER))
-        wanted = known[level - READ]
+        needs = PERMISSIONS.get(place) or PERMISSIONS.get((*place[:-1], ANY), Needs())
+        wanted = needs.read if level == READ else needs.write
         scope = self._gate.scope(request)
-        require(scope.caller, wanted, request.tenant, level, scope.name)
+        tenant, name = (request.tenant, scope.name) if needs.here else (ADMIN_TENANT, ADMIN_TENANT)
+        require(scope.caller, wanted, tenant, level, name)
 
     def _awaiting(self) -> dict[str, str]:
         """The header that tells of a commit that awaits its confirmation: revision, seconds, user."""
@@ -226,7 +238,7 @@ def _resources(
         configuration=configuration,
         home=parties.records.home,
     )
-    confirm = Confirm(committer, confirmations, rollbacks, notices)
+    confirm = Confirm(committer, confirmations, rollbacks, notices, gate)
     return {
         **_systemwide(schema, committer, reads),
         **parties.records.resources(),

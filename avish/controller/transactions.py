@@ -7,7 +7,7 @@ from typing import Any
 
 from avish.api.request import Request, Response
 from avish.config.store import Revision, Store
-from avish.controller.access import SYSTEM
+from avish.controller.access import ADMIN_TENANT, CONTROLLER, SYSTEM, WRITE, require
 from avish.controller.changes import Changes, dry, flag, warnings, who
 from avish.controller.commit import Committer, Head, Outcome
 from avish.controller.compare import (
@@ -18,7 +18,7 @@ from avish.controller.compare import (
     object_differences,
     stored_pairs,
 )
-from avish.controller.confirm import Confirmations
+from avish.controller.confirm import Confirmations, Pending
 from avish.controller.gate import Gate
 from avish.controller.notices import Notices, iso
 from avish.controller.objects import Objects
@@ -151,8 +151,14 @@ class Confirm:
     """/api/confirm: the commit that awaits its confirmation."""
 
     def __init__(
-        self, committer: Committer, confirmations: Confirmations, rollbacks: Rollbacks, notices: Notices
+        self,
+        committer: Committer,
+        confirmations: Confirmations,
+        rollbacks: Rollbacks,
+        notices: Notices,
+        gate: Gate,
     ) -> None:
+        self._gate = gate
         self._committer = committer
         self._confirmations = confirmations
         self._rollbacks = rollbacks
@@ -170,6 +176,7 @@ class Confirm:
 
     def post(self, request: Request) -> Response:
         """Confirm."""
+        self._require(request)
         pending = self._committer.confirm_commit()
         text = f"commit {pending.revision} of {pending.user} was confirmed by {request.user}"
         self._notices.tell(self._notices.make(text, "confirmed"))
@@ -177,9 +184,7 @@ class Confirm:
 
     def delete(self, request: Request) -> Response:
         """Take it back now."""
-        pending = self._confirmations.pending
-        if pending is None:
-            raise ValidationError("no commit awaits its confirmation", status=404)
+        pending = self._require(request)
         done = f"commit {pending.revision} of {pending.user} was taken back by {request.user}"
         author = who(request)
         if not author.comment:
@@ -187,6 +192,18 @@ class Confirm:
         text = f"{done}: the configuration is that of commit {pending.back_to} again"
         outcome: Outcome = self._rollbacks.take_back(pending, author, text)
         return Response(200, {"revision": outcome.head.config.revision}, warnings(outcome))
+
+    def _require(self, request: Request) -> Pending:
+        """What awaits its confirmation: whoever committed it decides, and who may change the controller.
+
+        ValidationError (403, 404).
+        """
+        pending = self._confirmations.pending
+        if pending is None:
+            raise ValidationError("no commit awaits its confirmation", status=404)
+        if request.user != pending.user:
+            require(self._gate.scope(request).caller, CONTROLLER, ADMIN_TENANT, WRITE, ADMIN_TENANT)
+        return pending
 
 
 class Compare:

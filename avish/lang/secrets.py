@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 
 from avish.errors import ParseError
 from avish.lang.flags_complete import descend
-from avish.lang.lex import Token, lex
+from avish.lang.lex import LINE_LIMIT, Token, lex
 from avish.lang.tree import Node, Tree
-from avish.lang.walk import follow, offered, trail
+from avish.lang.walk import follow, masked, offered, trail
 from avish.schema.model import Message
 from avish.schema.types import SENSITIVE, Secret
 
 SUSPICIOUS = ("pass", "secret", "key", "token")
 """Parts of the names of fields that hold secrets."""
+BLANK = {ord(char): " " for char in "\n\r\v\f"}
 
 
 def without(tree: Tree, frames: Sequence[Message], line: str) -> str:
@@ -24,23 +25,58 @@ def without(tree: Tree, frames: Sequence[Message], line: str) -> str:
     "" for what is no line at all.
     """
     try:
-        tokens = lex(line, partial=True).tokens
+        lex(line, partial=True)
     except ParseError:
         return ""
-    found = {*_typed(tree, frames, tokens), *_behind_paths(tree, tokens)}
-    for token in sorted(found, key=lambda token: token.start, reverse=True):
-        line = line[: token.start] + SENSITIVE + line[token.end :]
+    for start, end in reversed(places(tree, frames, line)):
+        line = line[:start] + SENSITIVE + line[end:]
     return line
+
+
+def mask(tree: Tree, frames: Sequence[Message], line: str, error: ParseError) -> None:
+    """Make the secrets on a refused line unreadable in what is said of it; every place stays where it is."""
+    if not error.line or not line.startswith(error.line):
+        return  # it shows another line than this one, whose own reader has masked it
+    found = places(tree, frames, line)
+    if any(start < error.end and error.start < end for start, end in found):
+        word = line[error.start : error.end]
+        error.text = error.text.replace(word, "*" * len(word))
+        error.args = (error.text,)
+    error.line = masked(line, found)[: len(error.line)]
+
+
+def places(tree: Tree, frames: Sequence[Message], line: str) -> list[tuple[int, int]]:
+    """Where secrets stand on a line, whatever else is wrong with it."""
+    plain = "".join(char if char.isprintable() or char.isspace() else "?" for char in line[:LINE_LIMIT])
+    tokens = lex(plain.translate(BLANK), partial=True).tokens
+    found = {*_typed(tree, frames, tokens), *_behind_paths(tree, tokens)}
+    return sorted((token.start, _end(tokens, token, len(line))) for token in found)
+
+
+def _end(tokens: Sequence[Token], secret: Token, end: int) -> int:
+    """The end of a secret; a bar that touches it was meant to be part of it, and so was what follows."""
+    at = secret.end
+    for token in tokens:
+        at = token.end if token.start == at else at
+    return end if at == LINE_LIMIT else at
 
 
 def _typed(tree: Tree, frames: Sequence[Message], tokens: Sequence[Token]) -> Iterator[Token]:
     """The secrets among the words; also what stands behind a misspelled field of a secret."""
     for number, stop in enumerate(trail(tree, frames, tokens)):
         if not stop.fits:
-            if _meant(stop.node, stop.token.text):
-                yield from tokens[number + 1 : number + 2]
+            yield from _behind(stop.node, tokens[number:])
         elif stop.value is not None and isinstance(stop.value.type, Secret) and stop.token.text != "--":
             yield stop.token
+
+
+def _behind(node: Node, tokens: Sequence[Token]) -> Iterator[Token]:
+    """The secrets from a word on that fits nowhere, at ``node``."""
+    if _meant(node, tokens[0].text):
+        yield from tokens[1:2]
+    for word, value in itertools.pairwise(itertools.takewhile(lambda token: token.text != "|", tokens)):
+        if not word.quoted and any(part in word.text for part in SUSPICIOUS):
+            yield value
 
 
 def _meant(node: Node, word: str) -> bool:

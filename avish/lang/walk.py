@@ -33,8 +33,6 @@ class Walk:
     """"json" or "yaml": the answer is wanted as one document."""
     api_detail: bool = False
     """The REST calls are to be told."""
-    secrets: list[tuple[int, int]] = field(default_factory=list)
-    """Where on the line secrets stand; only known when it was read token by token."""
 
     def given(self, kind: str) -> dict[str, Any]:
         """The values of the "arg", "option" or "filter" operations, by word."""
@@ -58,6 +56,17 @@ def parse(
             return _finish(walk, tree)
         except _Unfit:
             pass  # told again below, with the place on the line
+    try:
+        return _by_tokens(tree, frames, line, block, abbreviate=abbreviate)
+    except ParseError as error:
+        from avish.lang import secrets  # lines that are right do not need it
+
+        secrets.mask(tree, frames, line, error)
+        raise
+
+
+def _by_tokens(tree: Tree, frames: Sequence[Message], line: str, block: str | None, *, abbreviate: bool) -> Walk:
+    """The walk of a line that says where each of its words stands."""
     lexed = lex(line)
     if block is not None:
         return _with_block(tree, frames, lexed, block, abbreviate=abbreviate)
@@ -142,7 +151,7 @@ def follow(
         try:
             _step(walk, tree, token, abbreviate=abbreviate)
         except _Unfit as unfit:
-            raise unfit.explain(walk, tree, token, masked(line, walk.secrets)) from None
+            raise unfit.explain(walk, tree, token, line) from None
     return walk
 
 
@@ -254,8 +263,6 @@ def _step(walk: Walk, tree: Tree, token: Token, *, abbreviate: bool) -> Value | 
             _literal(walk, tree, word)
             return None
     value = walk.node.value
-    if value is not None and isinstance(value.type, Secret):
-        walk.secrets.append((token.start, token.end))
     if _valued(walk, tree, token.text):
         return value
     if token.quoted and not _is_vain(walk.node):

@@ -158,7 +158,10 @@ class Session:
 
     def _quoted(self, line: str) -> Generator[Effect, Reply | None, str]:
         """The line with the quotes that a name of several words lacks; "" when there is no such object."""
-        tokens = lex.lex(line, partial=True).tokens
+        try:
+            tokens = lex.lex(line, partial=True).tokens
+        except ParseError:
+            return ""
         place, object_type = name_place(self.tree, self.modes, tokens)
         if place < 0 or len(tokens) < place + 2:
             return ""

@@ -87,6 +87,68 @@ class TestRoles:
         )
 
 
+class TestTheWhole:
+    """What is about the whole controller takes rights in the tenant that is always there."""
+
+    @pytest.fixture
+    def local(self, people):
+        """The administrator of one tenant."""
+        people.change("user", "anna", access=[{"role_ref": "System-Admin", "tenant_ref": "blue"}])
+        people.post("pool", name="secret-pool")
+        return people
+
+    @pytest.mark.parametrize("tenant", ["blue", "*"])
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("GET", "/api/configuration/export", None),
+            ("POST", "/api/configuration/import", {"Pool": [{"name": "foreign"}]}),
+            ("POST", "/api/rollback", {"to": 1}),
+            ("GET", "/api/commits", None),
+            ("GET", "/api/commits/1", None),
+            ("GET", "/api/compare", None),
+            ("POST", "/api/tech-support", {}),
+            ("GET", "/api/audit", None),
+            ("GET", "/api/avish/check", None),
+            ("GET", "/api/events", None),
+        ],
+    )
+    def test_who_administers_a_tenant_does_not_reach_the_others(self, local, method, path, body, tenant):
+        before = local.head.config.revision
+        answer = ask(local, "anna", method, path, body, tenant=tenant)
+        assert answer.status == 403
+        assert "in tenant admin is missing" in answer.body["error"]
+        assert local.head.config.revision == before
+
+    def test_who_administers_all_of_them_does(self, local):
+        local.change("user", "anna", access=[{"role_ref": "System-Admin", "all_tenants": True}])
+        assert "Pool" in ask(local, "anna", "GET", "/api/configuration/export").body
+        assert ask(local, "anna", "GET", "/api/commits").status == 200
+
+
+class TestConfirm:
+    def pending(self, people, user="anna"):
+        made = ask(people, user, "POST", "/api/pool", {"name": "web"}, confirm="10")
+        assert made.status == 201, made.body
+
+    def test_who_committed_confirms(self, people):
+        self.pending(people)
+        assert ask(people, "anna", "POST", "/api/confirm").status == 200
+        assert people.get("/api/confirm")["pending"] is None
+
+    def test_and_takes_it_back(self, people):
+        self.pending(people)
+        assert ask(people, "anna", "DELETE", "/api/confirm").status == 200
+        assert names(ask(people, "anna", "GET", "/api/pool")) == []
+
+    def test_nobody_else_does_without_the_controllers_permission(self, people):
+        people.post("user", name="bert", access=[{"role_ref": "Application-Admin", "tenant_ref": "blue"}])
+        self.pending(people)
+        for method in ("POST", "DELETE"):
+            assert ask(people, "bert", method, "/api/confirm").status == 403
+        assert ask(people, "admin", "POST", "/api/confirm").status == 200
+
+
 class TestTenants:
     def test_names_are_unique_within_a_tenant_only(self, people):
         people.post("pool", name="web")
