@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import captures
+import failover
 import figures
 import kernel
 import network
@@ -45,6 +46,7 @@ def measure(bin_dir):
     yield from transactions.figures()
     yield from network.figures(bin_dir)
     yield from captures.figures(bin_dir)
+    yield from failover.figures(bin_dir)
 
 
 def row(figure):

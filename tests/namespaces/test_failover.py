@@ -150,3 +150,39 @@ def test_a_switchover(paired):
     wait_for_active(paired, other(was))
     assert gap(paired, lambda: paired.do("switchover virtualservice paired\n")) <= 200
     wait_for_active(paired, was)
+
+
+GATEWAY = """
+configure vrfcontext global
+gateway_mon gateway_ip 10.77.1.100 gateway_monitor_interval 100 gateway_monitor_fail_threshold 3
+save
+save
+"""
+LOSE = ["add table ip lost", "add chain ip lost out { type filter hook output priority 0; }"]
+RULE = "add rule ip lost out ip daddr 10.77.1.100 icmp type echo-request drop"
+
+
+def lose_gateway(site, engine):
+    for words in (*LOSE, RULE):
+        assert site.inside(engine, "nft", words).returncode == 0
+
+
+def wait_for_gateway(site, engine, up):
+    deadline = time.monotonic() + PATIENCE
+    while json.loads(site.shell(f"show serviceengine {engine} summary\n", "--json").stdout)["gateway_up"] != up:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_gateways(paired):
+    """Only the active engine loses it: it hands over. Both lose it: nothing moves."""
+    paired.do(GATEWAY)
+    was = active(paired)
+    wait_for_active(paired, was)
+    lose_gateway(paired, was)
+    wait_for_active(paired, other(was))
+    lose_gateway(paired, other(was))
+    wait_for_gateway(paired, other(was), up=False)
+    wait_for_active(paired, other(was))
+    for name in (was, other(was)):
+        paired.inside(name, "nft", "delete table ip lost")
