@@ -32,7 +32,11 @@ class AvishError(Exception):
 
 
 class ParseError(AvishError):
-    """A line that was not understood. ``start`` and ``end`` mark the offending token in ``line``."""
+    """A line that was not understood. ``start`` and ``end`` mark the offending token in ``line``.
+
+    ``row``: which of the lines behind the one that announced them it is, from 1; 0: that line itself. ``more``: what
+    else is wrong there.
+    """
 
     exit_status = 2
 
@@ -45,6 +49,8 @@ class ParseError(AvishError):
         end: int = 0,
         expected: tuple[str, ...] = (),
         nearest: str = "",
+        row: int = 0,
+        more: tuple[ParseError, ...] = (),
     ) -> None:
         super().__init__(text)
         self.text = text
@@ -53,6 +59,8 @@ class ParseError(AvishError):
         self.end = end
         self.expected = expected
         self.nearest = nearest
+        self.row = row
+        self.more = more
 
 
 class ValidationError(AvishError):

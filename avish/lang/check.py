@@ -32,14 +32,20 @@ class Checker:
         """The messages of the open modes."""
         return self._modes
 
-    def check(self, line: str, block: str | None = None) -> dict[str, Any]:
-        """``{"ok": True, "mode": ..}`` or ``{"ok": False, "error": .., "expected": [..]}``; ``block``: its lines."""
+    def check(self, line: str, block: str | None = None, number: int = 0) -> dict[str, Any]:
+        """``{"ok": True, "mode": ..}`` or ``{"ok": False, "error": .., "expected": [..]}``; ``block``: its lines.
+
+        ``number``: that of the line, for errors in its block.
+        """
         text = line.strip()
         if text and text[0] != "#":
             try:
                 walk = parse(self.tree, self._modes, line.rstrip("\r\n"), block=block)
             except ParseError as error:
-                return {"ok": False, "error": error.text, "expected": list(error.expected)}
+                texts = [
+                    f"line {number + one.row}: {one.text}" if one.row else one.text for one in (error, *error.more)
+                ]
+                return {"ok": False, "error": "\n".join(texts), "expected": list(error.expected)}
             for op in walk.ops:
                 self._follow(op[0], op[1] if len(op) > 1 else None)
         return {"ok": True, "mode": self.mode}

@@ -17,7 +17,7 @@ from avish.errors import ParseError
 from avish.lang import blocks, paste, written
 from avish.lang.lex import Token, lex
 from avish.schema.model import Field, Message, ObjectType
-from avish.schema.types import Bool, Secret, Type, shown
+from avish.schema.types import Bool, Secret, shown
 
 Body = dict[str, Any]
 Steps = list[tuple[Field, int]]
@@ -96,10 +96,15 @@ class _Parameter:
     ) -> ParseError:
         """The refusal of ``at`` (the path unless given); ``typed`` is compared with ``near`` for what was meant."""
         at = at or self.path
-        where = f"line {self.number}: " if self.number else ""
         nearest = next(iter(difflib.get_close_matches(typed, near, 1)), "")
         return ParseError(
-            where + text, line=self.line, start=at.start, end=at.end, expected=tuple(expected), nearest=nearest
+            text,
+            line=self.line,
+            start=at.start,
+            end=at.end,
+            expected=tuple(expected),
+            nearest=nearest,
+            row=self.number,
         )
 
 
@@ -135,7 +140,8 @@ def _tokens(line: str, number: int) -> tuple[Token, ...]:
     try:
         return lex(line).tokens
     except ParseError as error:
-        raise ParseError(f"line {number}: {error.text}", line=error.line, start=error.start, end=error.end) from None
+        error.row = number
+        raise
 
 
 def _before(tokens: Sequence[Token], start: int) -> list[Token]:
@@ -148,7 +154,8 @@ def _until(end: str, numbered: Iterator[tuple[int, str]], line: str, number: int
         if text.strip() == end:
             return
         yield text
-    raise ParseError(f"line {number}: the lines of this value have no end: {end} is missing", line=line, end=len(line))
+    text = f"the lines of this value have no end: {end} is missing"
+    raise ParseError(text, line=line, end=len(line), row=number)
 
 
 def _is_path(token: Token) -> bool:
@@ -318,7 +325,7 @@ def _path(keys: Sequence[str | int]) -> str:
 def _value(item: Field, parameter: _Parameter) -> Any:
     """The value of a leaf's parameter."""
     leaf, token = item.leaf, parameter.value
-    expected = _choices(leaf) or (leaf.describe(),)
+    expected = written.choices(leaf) or (leaf.describe(),)
     if token is None:
         if isinstance(leaf, Bool):
             return True
@@ -327,8 +334,6 @@ def _value(item: Field, parameter: _Parameter) -> Any:
         return leaf.parse(token.text)
     except ValueError as error:
         told = f"{item.name}: {error}"
-        raise parameter.error(told, token, expected=expected, typed=token.text.lower(), near=_choices(leaf)) from None
-
-
-def _choices(leaf: Type) -> tuple[str, ...]:
-    return ("True", "False") if isinstance(leaf, Bool) else leaf.words()
+        raise parameter.error(
+            told, token, expected=expected, typed=token.text.lower(), near=written.choices(leaf)
+        ) from None

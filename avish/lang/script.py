@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from avish.errors import Issue, ParseError, ValidationError
+from avish.errors import ParseError
+from avish.lang import written
 from avish.lang.blocks import END
 from avish.schema.model import Field, Message, ObjectType
-from avish.schema.types import shown
+from avish.schema.types import Secret, shown
 
 Body = dict[str, Any]
 SIZE = 5_000_000
@@ -87,17 +88,20 @@ def parse(object_type: ObjectType, text: str) -> Body:
     """The body that a document describes; only what it says is in it, fields that are null are not.
 
     References stay as they are written. Raises ParseError with the line for what is no YAML, too long, too deep, or has
-    aliases, tags, keys twice or several documents; ValidationError with every path that the grammar refuses.
+    aliases, tags, keys twice or several documents; and for all that the grammar refuses, in the order of the lines.
     """
     if len(text) > SIZE:
         raise ParseError(f"the document has {len(text)} characters; at most {SIZE} are read")
-    tree = _Reader(text).document()
+    reader = _Reader(text)
+    tree = reader.document()
     if not isinstance(tree, dict):
         raise ParseError("the document is no mapping of fields to values (name: p1)", line=text.split("\n", 1)[0])
     judge = _Judge()
     body = judge.message(object_type, tree, "")
-    if judge.issues:
-        raise ValidationError(judge.issues)
+    if judge.faults:
+        first, *more = reader.told(judge)
+        first.more = tuple(more)
+        raise first
     return body
 
 
@@ -108,6 +112,32 @@ class _Reader:
         self.text = text
         self.events = self._events()
         self.depth = 0
+        self.places: dict[str, tuple[Any, Any]] = {}
+        """Where the value of each path stands."""
+        self.keys: dict[str, tuple[Any, Any]] = {}
+        """Where its name stands."""
+
+    def told(self, judge: _Judge) -> list[ParseError]:
+        """What a judge refuses, each with its place, in the order of the lines."""
+        found = [self._told(fault, judge.secrets) for fault in judge.faults]
+        return sorted(found, key=lambda error: (error.row, error.start))
+
+    def _told(self, fault: _Fault, secrets: list[str]) -> ParseError:
+        start, end = self.keys[fault.path] if fault.key else self.places[fault.path]
+        line = self.text.split("\n")[start.line]
+        stop = end.column if end.line == start.line else len(line)
+        for path in secrets:
+            line = _masked(line, start.line, *self.places[path])
+        text = f"{fault.place}: {fault.text}" if fault.place else fault.text
+        return ParseError(
+            text,
+            line=line,
+            start=start.column,
+            end=max(stop, start.column + 1),
+            expected=fault.expected,
+            nearest=fault.nearest,
+            row=start.line + 1,
+        )
 
     def _events(self) -> Iterator[Any]:
         import yaml
@@ -128,7 +158,7 @@ class _Reader:
             return ParseError(text)
         lines = self.text.split("\n")
         line = lines[mark.line] if mark.line < len(lines) else ""
-        return ParseError(f"line {mark.line + 1}: {text}", line=line, start=mark.column, end=mark.column + 1)
+        return ParseError(text, line=line, start=mark.column, end=mark.column + 1, row=mark.line + 1)
 
     def document(self) -> Any:
         """The one document."""
@@ -141,12 +171,13 @@ class _Reader:
                 if count > 1:
                     raise self._error("only one document is taken", event.start_mark)
             elif isinstance(event, yaml.NodeEvent):
-                result = self._node(event)
+                result = self._node(event, "")
         return result
 
-    def _node(self, event: Any) -> Any:
+    def _node(self, event: Any, path: str) -> Any:
         import yaml
 
+        self.places[path] = event.start_mark, event.end_mark
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             raise self._error("aliases and anchors are not taken; write the value out", event.start_mark)
         if event.tag not in (None, "!"):
@@ -157,44 +188,72 @@ class _Reader:
         if self.depth >= DEPTH:
             raise self._error(f"more than {DEPTH} levels are not taken", event.start_mark)
         self.depth += 1
-        found = self._mapping() if isinstance(event, yaml.MappingStartEvent) else self._sequence()
+        found = self._mapping(path) if isinstance(event, yaml.MappingStartEvent) else self._sequence(path)
         self.depth -= 1
         return found
 
-    def _sequence(self) -> list[Any]:
+    def _sequence(self, path: str) -> list[Any]:
         import yaml
 
-        found = []
+        found: list[Any] = []
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            found.append(self._node(event))
+            found.append(self._node(event, f"{path}[{len(found) + 1}]"))
         return found
 
-    def _mapping(self) -> dict[str, Any]:
+    def _mapping(self, path: str) -> dict[str, Any]:
         import yaml
 
         found: dict[str, Any] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            key = self._node(event)
+            key = self._node(event, f"{path} key")
             if not isinstance(key, _Word):
                 raise self._error("a field's name is expected here", event.start_mark)
             if key.text in found:
                 raise self._error(f"{shown(key.text)} is given twice", event.start_mark)
-            found[key.text] = self._node(next(self.events))
+            place = _inside(path, key.text)
+            self.keys[place] = event.start_mark, event.end_mark
+            found[key.text] = self._node(next(self.events), place)
         return found
+
+
+def _inside(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _masked(line: str, number: int, start: Any, end: Any) -> str:
+    """The line of that number without the secret between two marks."""
+    if not start.line <= number <= end.line:
+        return line
+    first = start.column if start.line == number else 0
+    last = end.column if end.line == number else len(line)
+    return line[:first] + "*" * (last - first) + line[last:]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """What the grammar refuses at ``path``; ``key``: it is the name there; ``place``: what the text says of where."""
+
+    path: str
+    place: str
+    text: str
+    key: bool = False
+    expected: tuple[str, ...] = ()
+    nearest: str = ""
 
 
 @dataclass
 class _Judge:
-    """Reads a tree by the grammar and collects what is wrong."""
+    """Reads a tree by the grammar and collects what is wrong, and where secrets stand."""
 
-    issues: list[Issue] = field(default_factory=list)
+    faults: list[_Fault] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
 
     def message(self, message: Message, tree: dict[str, Any], path: str) -> Body:
         """The body of a message, in row order."""
         for name in tree.keys() - message.fields.keys():
             self._unknown(message, name, path)
         found = {
-            name: self._value(item, tree[name], f"{path}.{name}" if path else name)
+            name: self._value(item, tree[name], _inside(path, name))
             for name, item in message.fields.items()
             if tree.get(name) is not None
         }
@@ -202,7 +261,8 @@ class _Judge:
 
     def _unknown(self, message: Message, name: str, path: str) -> None:
         near = next(iter(difflib.get_close_matches(name, message.fields, 1)), "")
-        self._issue(path, f"there is no field {shown(name)}" + (f"; did you mean {near}?" if near else ""))
+        text = f"there is no field {shown(name)}"
+        self.faults.append(_Fault(_inside(path, name), path, text, key=True, nearest=near))
 
     def _value(self, item: Field, tree: Any, path: str) -> Any:
         if not item.list:
@@ -221,15 +281,16 @@ class _Judge:
                 return self.message(item.message, tree, path)
             self._issue(path, f"fields are expected here ({', '.join(list(item.message.fields)[:3])}, ...)")
             return None
+        if isinstance(item.type, Secret):
+            self.secrets.append(path)
         try:
             return item.leaf.parse(tree.text) if isinstance(tree, _Word) else item.leaf.check(_plain(tree))
         except ValueError as error:
-            choices = item.leaf.words()
-            self._issue(path, f"{error} ({', '.join(choices)})" if choices else str(error))
+            self._issue(path, str(error), written.choices(item.leaf))
             return None
 
-    def _issue(self, path: str, text: str) -> None:
-        self.issues.append(Issue(path, text))
+    def _issue(self, path: str, text: str, expected: tuple[str, ...] = ()) -> None:
+        self.faults.append(_Fault(path, path, text, expected=expected))
 
 
 def _plain(tree: Any) -> Any:

@@ -108,13 +108,20 @@ def _with_block(tree: Tree, frames: Sequence[Message], lexed: Lexed, block: str,
         text = "an object is given whole at the top only (save or cancel first)"
         raise ParseError(text, line=lexed.line, start=announced.start, end=len(lexed.line))
     walk, kind = _opened(tree, head, lexed.line, abbreviate=abbreviate)
-    if block.lstrip().startswith("--"):
+    if _is_paths(block):
         from avish.lang import flags  # start-up pays for every import
 
         return _whole(walk, flags.parse_block(kind, block), replace=False)
     from avish.lang import script
 
     return _whole(walk, script.parse(kind, block), replace=True)
+
+
+def _is_paths(block: str) -> bool:
+    """Whether the lines of an object are paths (``--name p1``), not a document, which ``---`` may begin."""
+    said = (line.lstrip() for line in block.split("\n"))
+    first = next((line for line in said if line and not line.startswith("#")), "")
+    return first.startswith("--") and not first.startswith("---")
 
 
 def _flagged(tree: Tree, head: Sequence[Token], tokens: Sequence[Token], line: str, *, abbreviate: bool) -> Walk:

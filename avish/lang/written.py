@@ -10,7 +10,7 @@ from avish.errors import ParseError
 from avish.lang.blocks import END
 from avish.lang.lex import LINE_LIMIT, lex, quote
 from avish.schema.model import Field, Message
-from avish.schema.types import Enum, Number, Ref, Secret, ref_name
+from avish.schema.types import Bool, Enum, Number, Ref, Secret, Type, ref_name
 
 MARKS = frozenset({"<<", "|"})
 """Words that mean something on a line unless they are quoted."""
@@ -27,6 +27,11 @@ def raw(field: Field, value: Any) -> str:
     if isinstance(leaf, Number):
         return str(value)  # without its unit
     return leaf.format(value)
+
+
+def choices(leaf: Type) -> tuple[str, ...]:
+    """The words a leaf takes, where they can be listed."""
+    return ("True", "False") if isinstance(leaf, Bool) else leaf.words()
 
 
 def word(text: str) -> str:

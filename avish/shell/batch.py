@@ -155,10 +155,12 @@ def run_batch(driver: Driver, lines: Numbered, *, keep_going: bool) -> int:
                 break
             driver.run(line, script.block(line))
         except AvishError as error:
-            driver.screen.err(explain(error, f"line {begun or script.number}"))
+            driver.screen.err(explain(error, f"line {begun or script.number}", begun))
             status = status or error.exit_status
             if not keep_going:
                 break
+            if dropped := driver.session.drop_refused():
+                driver.screen.err(f"line {begun or script.number}: {dropped}; going on behind it")
         except KeyboardInterrupt:
             driver.screen.err(f"interrupted at line {number}; what was saved stays saved")
             return 130
@@ -227,7 +229,7 @@ def _verdicts(checker: Checker, lines: Numbered) -> Iterator[tuple[int, str, dic
             yield number, line, checker.check(line)
             continue
         block, ended = _block(lines, announced.end)
-        verdict = checker.check(line, "\n".join(text for _, text in block))
+        verdict = checker.check(line, "\n".join(text for _, text in block), number)
         if not ended:
             verdict = {"ok": False, "error": f"its lines have no end: {announced.end} is missing", "expected": []}
         yield number, line, verdict

@@ -40,6 +40,8 @@ class Candidate:
     frames: list[Frame] = field(default_factory=list)
     stale: bool = False
     """Somebody else has saved the object since it was read."""
+    refused: bool = False
+    """The innermost mode was to be saved, and that was refused."""
 
     @classmethod
     def open(cls, object_type: ObjectType, name: str, stored: Body | None) -> Candidate:
@@ -100,6 +102,14 @@ class Candidate:
             if _twin_of(frame, elements) is None:
                 lines += _announce(frame)
         return lines
+
+    def drop_refused(self) -> bool:
+        """Close the mode whose save was refused; whether there was one."""
+        if self.refused:
+            self.refused = False
+            self.frames.pop()
+            return True
+        return False
 
     def remove(self, item: Field, which: list[Op]) -> list[str]:
         """``no field ...``: the elements that ``which`` names: ("match", field, value), ("index", n), ("range", a)."""

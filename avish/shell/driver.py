@@ -143,13 +143,14 @@ class Driver:
 
     def _filed(self, effect: FileEffect | Fetch) -> str:
         """Start-up does not pay for files."""
+        dry = self.session.rehearsal is not None
         if isinstance(effect, Fetch):
             from avish.shell.fetch import fetch
 
             return fetch(self.client.twin(), effect, self.screen)
         from avish.shell import files
 
-        return files.handle(effect)
+        return files.handle(effect, dry=dry)
 
     def _called(self, call: Call) -> Reply:
         self.client.work_in(call.tenant or self.session.tenant)
@@ -219,8 +220,10 @@ class Driver:
         """Into a file; where JSON is wanted nothing else reaches standard output."""
         from avish.shell import files
 
-        written = files.write(WriteFile(path, text + "\n" if text else ""))
-        told = f"Wrote {len(text.split(chr(10))) if text else 0} lines to {written}"
+        dry = self.session.rehearsal is not None
+        written = files.handle(WriteFile(path, text + "\n" if text else ""), dry=dry)
+        done = "would write" if dry else "Wrote"
+        told = f"{done} {len(text.split(chr(10))) if text else 0} lines to {written}"
         (self.screen.err if self.as_json else self.screen.out)(told)
 
     def _frame(self, effect: Frame) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avish.errors import ConflictError, ValidationError
+from avish.errors import AvishError, ConflictError, ValidationError
 from avish.lang.tree import Op
 from avish.lang.walk import Walk
 from avish.lang.written import names_file
@@ -59,14 +59,24 @@ def _leave(session: Session, kind: str) -> Run:
     candidate = session.candidate
     if candidate is None:
         yield from _leave_session(session, kind)
-    elif len(candidate.frames) > 1:
-        if kind != "cancel":
-            yield from printed(candidate.settle())
-        yield from printed(candidate.apply(("cancel",) if kind == "cancel" else ("save",)))
     elif kind == "cancel":
-        session.candidate = None
+        candidate.apply(("cancel",))
+        session.candidate = candidate if candidate.frames else None
     else:
+        try:
+            yield from _save(session, candidate)
+        except AvishError:
+            candidate.refused = True
+            raise
+
+
+def _save(session: Session, candidate: Candidate) -> Run:
+    candidate.refused = False
+    if len(candidate.frames) == 1:
         yield from _commit(session, candidate)
+        return
+    yield from printed(candidate.settle())
+    yield from printed(candidate.apply(("save",)))
 
 
 def _leave_session(session: Session, kind: str) -> Run:

@@ -10,18 +10,28 @@ SHOWN_WORDS = 12
 CONTEXT = 60
 
 
-def explain(error: AvishError, where: str = "") -> str:
-    """The text of an error; ``where`` ("line 7") goes before it."""
+def explain(error: AvishError, where: str = "", begun: int = 0) -> str:
+    """The text of an error; ``where`` ("line 7") goes before it.
+
+    ``begun``: the number of the line in its script, so that lines behind it are counted in the script as well.
+    """
     head = f"{where}: " if where else ""
     if isinstance(error, ParseError):
-        return head + _parse(error)
+        return "\n".join(_parse(one, _placed(one, head, begun)) for one in (error, *error.more))
     if isinstance(error, ValidationError):
         return "\n".join(f"{head}{issue}" for issue in error.issues)
     return head + str(error)
 
 
-def _parse(error: ParseError) -> str:
-    lines = [error.text]
+def _placed(error: ParseError, head: str, begun: int) -> str:
+    """Where an error is: what stands before its text."""
+    if not error.row:
+        return head
+    return f"line {begun + error.row}: " if begun else f"{head}line {error.row}: "
+
+
+def _parse(error: ParseError, head: str) -> str:
+    lines = [head + error.text]
     if error.line:
         lines += _marked(error.line, error.start, error.end)
     if error.expected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from contextvars import ContextVar
@@ -44,15 +45,28 @@ def _exported(method: str, path: str, body: Any = None) -> Any:
     return answer.body
 
 
-def handle(effect: FileEffect) -> str:
-    """What an effect asks for: a text or a path. ValidationError and ApplyError say why it cannot be."""
+def handle(effect: FileEffect, *, dry: bool = False) -> str:
+    """What an effect asks for: a text or a path. ValidationError and ApplyError say why it cannot be.
+
+    ``dry``: no file is written, copied or removed.
+    """
     if isinstance(effect, ReadFile):
         return read(effect)
     if isinstance(effect, WriteFile):
-        return write(effect)
+        return effect.path if dry else write(effect)
     if confined():
         raise ValidationError("over SSH you have no files here; scp takes captures and exports away", status=403)
+    if dry:
+        return _spared(effect)
     return _copy(effect) if isinstance(effect, CopyFile) else _remove(effect)
+
+
+def _spared(effect: CopyFile | RemoveFile) -> str:
+    """The path that a copy would have, or that would go."""
+    if isinstance(effect, RemoveFile):
+        return str(_plain(Path(effect.path).expanduser()))
+    source, destination = _plain(Path(effect.source).expanduser()), Path(effect.destination).expanduser()
+    return str(destination / source.name if destination.is_dir() else destination)
 
 
 def read(effect: ReadFile) -> str:
@@ -61,9 +75,14 @@ def read(effect: ReadFile) -> str:
         return str(_exported("GET", effect.path)["text"])
     path = Path(effect.path).expanduser()
     try:
-        if path.stat().st_size > LIMIT:
+        if not path.is_file():
+            path.stat()  # says what else is wrong with it
+            raise ValidationError(f"{path} is no plain file")
+        with path.open("rb") as file:
+            data = file.read(LIMIT + 1)
+        if len(data) > LIMIT:
             raise ValidationError(f"{path} is larger than {LIMIT // 2**20} MB")
-        return path.read_text()
+        return io.TextIOWrapper(io.BytesIO(data), "utf-8").read()
     except OSError as error:
         raise ValidationError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

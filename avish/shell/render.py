@@ -59,8 +59,8 @@ def configured(message: Message, body: Mapping[str, Any]) -> dict[str, Any]:
                 result[name] = value
         elif item.list:
             result[name] = [configured(item.message, one) for one in value]
-        elif inner := configured(item.message, value):
-            result[name] = inner
+        else:
+            result[name] = configured(item.message, value)  # a message says something by being there
     return result
 
 

@@ -182,6 +182,19 @@ class Session:
         more, gone = self.workspace.names(object_type)
         return [name for name in dict.fromkeys([*names, *more]) if name not in gone]
 
+    def drop_refused(self) -> str:
+        """Close the mode that could not be saved, so that what follows finds the mode it expects; what that drops."""
+        candidate = self.candidate
+        if candidate is None:
+            return ""
+        path = self.mode
+        if not candidate.drop_refused():
+            return ""
+        if not candidate.frames:
+            self.candidate = None
+            return f"nothing of {candidate.type.word} {candidate.name} was saved"
+        return f"nothing of {path} was taken"
+
     def editing(self) -> Candidate:
         """The object that is open."""
         if self.candidate is None:

@@ -67,6 +67,7 @@ class Direct:
         self._lab = lab
         self.tenant = "admin"
         self.home = lab.home.path
+        self.tenant = "admin"
 
     def twin(self):
         return self

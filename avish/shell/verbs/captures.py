@@ -7,7 +7,7 @@ from pathlib import Path
 
 from avish.errors import ParseError, ValidationError
 from avish.shell import render
-from avish.shell.effects import Ask, Call, Effect, Fetch, Reply, Stream
+from avish.shell.effects import Ask, Call, Effect, Fetch, Print, Reply, Stream
 from avish.shell.session import Order, Run, Session, address, pipes_of
 from avish.shell.showing import answer
 
@@ -41,7 +41,11 @@ def live(session: Session, order: Order) -> Run:
 def export(session: Session, order: Order) -> Run:
     """A capture file as it grows; ``-`` is standard output."""
     path, _ = yield from _debugged(session, order)
-    yield Fetch(f"{path}/capture?form=pcapng", str(order.args["file"]))
+    file = str(order.args["file"])
+    if session.rehearsal is not None and file != "-":
+        yield Print(f"would write the capture to {file}")
+        return
+    yield Fetch(f"{path}/capture?form=pcapng", file)
 
 
 def download(session: Session, order: Order) -> Run:
@@ -51,6 +55,9 @@ def download(session: Session, order: Order) -> Run:
     folder = Path(str(told.body).strip() or ".").expanduser()
     if not folder.is_dir():
         raise ValidationError(f"{folder} is no directory", status=404)
+    if session.rehearsal is not None:
+        yield Print(f"would write the capture to {folder}")
+        return
     reply = yield Fetch(f"{path}/capture/file", f"{folder}/")
     written = "" if reply is None else str(reply.body)
     yield from answer({"file": written}, f"Downloaded the attachment to {written}", order.walk)

@@ -8,38 +8,79 @@ from datetime import datetime
 from typing import Any
 
 from avish.errors import ParseError, ValidationError
-from avish.lang import flags, paste, script
+from avish.lang import flags, paste, script, written
 from avish.schema.model import Message, ObjectType
 from avish.schema.types import Ref, ref_name
 from avish.shell import render
 from avish.shell.effects import Call, Document, Print, ReadFile, WriteFile
 from avish.shell.rehearsal import kernel_lines
-from avish.shell.session import Order, Run, Session
+from avish.shell.session import ALL_TENANTS, Order, Run, Session
 from avish.shell.showing import answer
 
 Body = dict[str, Any]
 Named = tuple[ObjectType, Body]
+PROVIDER = "admin"
+"""The tenant of what belongs to no other."""
+ENGINE = "serviceengine"
 
 
 # --- as commands
 
 
 def running_config(session: Session, order: Order) -> Run:
-    """Everything that a fresh controller does not have, in an order in which each object finds what it refers to."""
+    """Everything that a fresh controller does not have, in an order in which each object finds what it refers to.
+
+    In tenant admin and in the view of all tenants that is everybody's, elsewhere what the tenant has.
+    """
     kinds = _kinds(session, order.options.get("--obj_type", ""))
     tenant, words = order.options.get("--tenant", ""), _words(order.options.get("--search", ""))
+    if tenant:
+        yield from session.existing(session.tree.schema.object("tenant"), tenant)
+    elif session.tenant not in (PROVIDER, ALL_TENANTS):
+        tenant = session.tenant
     found: list[Named] = []
     founded = yield from _founded(session)
     for kind in kinds:
         query = {"include_name": "", "page_size": "-1", **session.place()}
-        reply = yield from session.ask(Call("GET", f"/api/{kind.name}", query))
+        reply = yield from session.ask(Call("GET", f"/api/{kind.name}", query, tenant=tenant or ALL_TENANTS))
         bodies = [reply.body] if kind.singleton else reply.body["results"]
         found += [(kind, body) for body in bodies if _wanted(body, tenant, founded)]
-    texts = [_text(session, kind, body) for kind, body in in_order(found)]
-    texts = [text for text in texts if not words or any(word in text for word in words)]
     yield Document([{kind.name: body} for kind, body in found], order.walk.form, order.pipes)
     if not order.walk.form:
-        yield Print("\n\n".join(texts), order.pipes, page=True)
+        yield Print("\n\n".join(_commands(session, found, words)), order.pipes, page=True)
+
+
+def _commands(session: Session, found: list[Named], words: list[str]) -> Iterator[str]:
+    """The text of each object that has one of the words; each tenant's where one works in it."""
+    here = session.tenant
+    for tenant, objects in _groups(found):
+        texts = (_text(session, kind, body) for kind, body in in_order(objects))
+        for text in texts:
+            if words and not any(word in text for word in words):
+                continue
+            if tenant != here:
+                yield f"switchto tenant {written.word(tenant)}"
+                here = tenant
+            yield text
+    if here != session.tenant:
+        yield f"switchto tenant {written.word(session.tenant)}"
+
+
+def _groups(found: list[Named]) -> Iterator[tuple[str, list[Named]]]:
+    """The objects by tenant, the provider's first; the engines, which another controller may not have, at the end."""
+    groups: dict[str, list[Named]] = {PROVIDER: []}
+    engines = []
+    for kind, body in found:
+        if ENGINE in (kind.name, kind.names):
+            engines.append((kind, body))
+        else:
+            groups.setdefault(_tenant(body), []).append((kind, body))
+    yield from groups.items()
+    yield PROVIDER, engines
+
+
+def _tenant(body: Body) -> str:
+    return ref_name(str(body.get("tenant_ref", PROVIDER)))
 
 
 def _kinds(session: Session, wanted: str) -> list[ObjectType]:
@@ -69,7 +110,7 @@ def _wanted(body: Body, tenant: str, founded: int) -> bool:
     """Not what a fresh controller has by itself, and not what is no object of the store."""
     if "_last_modified" not in body:
         return False
-    if tenant and ref_name(str(body.get("tenant_ref", "admin"))) != tenant:
+    if tenant and _tenant(body) != tenant:
         return False
     return int(body["_last_modified"]) // 1000 != founded
 
@@ -133,7 +174,8 @@ def export(session: Session, order: Order) -> Run:
     reply = yield from session.ask(Call("GET", "/api/configuration/export", query))
     path = order.args["file"]
     yield WriteFile(path, json.dumps(reply.body, indent=2, ensure_ascii=False) + "\n", secret=True)
-    yield Print(f"Completed writing the export configuration to {path}")
+    done = "would write" if session.rehearsal is not None else "Completed writing"
+    yield Print(f"{done} the export configuration to {path}")
 
 
 def document(path: str, text: str) -> Any:

@@ -95,10 +95,11 @@ def _linux(session: Session, argv: tuple[str, ...]) -> Run:
 def copy_file(session: Session, order: Order) -> Run:
     """A file of the user's, with the user's rights."""
     copied = yield from session.ask_user(CopyFile(order.args["source"], order.args["destination"]))
-    yield Print(f"Copied {order.args['source']} to {copied.body}")
+    done = "would copy" if session.rehearsal is not None else "Copied"
+    yield Print(f"{done} {order.args['source']} to {copied.body}")
 
 
 def purge_file(session: Session, order: Order) -> Run:
     """A file of the user's goes."""
     removed = yield from session.ask_user(RemoveFile(order.args["source"]))
-    yield Print(f"Removed {removed.body}")
+    yield Print(f"{'would remove' if session.rehearsal is not None else 'Removed'} {removed.body}")

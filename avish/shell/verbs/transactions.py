@@ -68,6 +68,9 @@ def commit(session: Session, order: Order) -> Run:
         pending = reply.body["pending"]
         if pending is None:
             raise ValidationError("nothing to commit: no session is open and no commit awaits its confirmation")
+        if session.rehearsal is not None:
+            yield Print(f"would confirm commit {pending['revision']}")
+            return
         yield from session.ask(Call("POST", "/api/confirm", comment=order.options.get("comment", "")))
         yield Print(f"commit {pending['revision']} is confirmed")
         return

@@ -128,6 +128,57 @@ class TestErrors:
         assert any(line.startswith("line 4: unknown word 'nonsense'") for line in ran.err.splitlines())
         assert "| Name | UUID |" in ran.out
 
+    def test_keep_going_closes_the_mode_that_is_not_saved(self):
+        answers = {("POST", "/api/vsvip"): Reply(400, {"error": "refused"})}
+        script = "configure vsvip v\nsave\nconfigure pool p\nservers port 5\nsave\ndefault_server_port 99\nsave\nshow pool p\n"
+        ran = run(script, answers=answers, keep_going=True)
+        assert ran.err.splitlines() == [
+            "line 2: refused",
+            "line 2: nothing of vsvip v was saved; going on behind it",
+            "line 5: pool p servers[1]: ip is missing (ip <x.x.x.x>)",
+            "line 5: nothing of pool:servers was taken; going on behind it",
+        ]
+        assert ran.world.objects["pool"]["p"] == {"uuid": "pool-4", "name": "p", "default_server_port": 99}
+
+    def test_values_of_a_document_are_marked_at_their_lines_of_the_script(self):
+        document = ["---", "name: p", "default_server_port: 1e400", "enabled: 'maybe'", "servers: foo", "sserver: 1"]
+        ran = run("\n".join(["", "configure pool p << END", *document, "END"]))
+        assert ran.status == 2
+        assert ran.err.splitlines() == [
+            "line 5: default_server_port: '1e400' is not a whole number (1-65535)",
+            "  default_server_port: 1e400",
+            "                       ^^^^^",
+            "line 6: enabled: 'maybe' is neither True nor False",
+            "  enabled: 'maybe'",
+            "           ^^^^^^^",
+            "  expected: True, False",
+            "line 7: servers: a list is expected ('- ' before each entry, or [.., ..])",
+            "  servers: foo",
+            "           ^^^",
+            "line 8: there is no field 'sserver'",
+            "  sserver: 1",
+            "  ^^^^^^^",
+            "  did you mean: servers",
+        ]
+
+    def test_a_document_that_three_dashes_begin(self):
+        ran = run("configure pool p << END\n# mine\n---\nname: p\ndefault_server_port: 7\nEND\n")
+        assert (ran.status, ran.err) == (0, "")
+        assert ran.world.objects["pool"]["p"]["default_server_port"] == 7
+
+    @pytest.mark.parametrize("bad", ["--ffo 3", "--enabled 'half", "--description --"])
+    def test_paths_are_counted_in_the_script(self, bad):
+        ran = run(f"\nconfigure pool p << STOP\n--enabled\n{bad}\nSTOP\n")
+        assert ran.status == 2
+        assert ran.err.startswith("line 4: ")
+        assert "line" not in ran.err.splitlines()[0][8:].replace("lines", "")
+
+    def test_no_secret_of_a_document_stands_on_a_marked_line(self):
+        ran = run("configure healthmonitor h << END\nauthentication: {password: geheim, username: [a]}\nEND\n")
+        assert ran.status == 2
+        assert "geheim" not in ran.err
+        assert "******" in ran.err
+
     @pytest.mark.parametrize(
         ("reply", "status"),
         [

@@ -35,6 +35,26 @@ save
 authentication username me password geheim
 save
 save
+configure pool bare
+conn_pool_properties
+save
+analytics_policy
+save
+save
+configure healthmonitor plain type health_monitor_http
+http_monitor
+save
+save
+configure tenant t2
+save
+switchto tenant t2
+configure pool bare
+default_server_port 82
+save
+configure poolgroup pg members pool_ref bare
+save
+save
+switchto tenant admin
 configure vsvip v vip vip_id 1 ip_address 10.10.10.50
 save
 save
@@ -72,21 +92,33 @@ class Batch:
 
     def run(self, script, **options):
         """Standard output; everything must succeed."""
+        status, out, err = self._ran(script, **options)
+        assert status == 0, err
+        return out
+
+    def refused(self, script, status, **options):
+        """What stands beside the output; the status must be this one."""
+        found, _, err = self._ran(script, **options)
+        assert found == status, err
+        return err
+
+    def _ran(self, script, keep_going=False, **options):
         out, err = io.StringIO(), io.StringIO()
         session = Session(TREE, "ctlr1", quiet=True, **options)
         screen = BatchScreen(out, err)
         driver = Driver(session, self.client, screen, screen, as_json=False)
-        status = run_batch(driver, lines_of(io.BytesIO(script.encode())), keep_going=False)
-        assert status == 0, err.getvalue()
-        return out.getvalue()
+        status = run_batch(driver, lines_of(io.BytesIO(script.encode())), keep_going=keep_going)
+        return status, out.getvalue(), err.getvalue()
 
     def objects(self):
         """All objects by type and name, without what is their own."""
         found = {}
         for kind in TREE.schema.objects():
+            self.client.work_in("*")
             body = self.client.call("GET", f"/api/{kind.name}", {"include_name": "", "page_size": "-1"}).body
             for one in [body] if kind.singleton else body["results"]:
-                found[kind.name, one.get("name", "")] = _plain({k: v for k, v in one.items() if k not in OWN})
+                plain = _plain({k: v for k, v in one.items() if k not in OWN})
+                found[kind.name, one.get("name", ""), plain.get("tenant_ref", "")] = plain
         return found
 
 
@@ -103,8 +135,8 @@ def _plain(value):
 def make(tmp_path):
     labs = []
 
-    def lab(name):
-        labs.append(Lab(tmp_path / name))
+    def lab(name, engines=("se1", "se2")):
+        labs.append(Lab(tmp_path / name, engines))
         return labs[-1]
 
     yield lab
@@ -139,12 +171,12 @@ def test_pasted_back_on_the_same_controller_it_changes_nothing(make, mode):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ("--obj_type pool", ["pool"]),
-        ("--obj_type Pool,VsVip", ["pool", "vsvip"]),
+        ("--obj_type pool", ["pool", "pool", "pool"]),
+        ("--obj_type Pool,VsVip", ["pool", "pool", "vsvip", "pool"]),
         ("--search five", ["natpolicy"]),
         ("--search 10.10.40.102,geheim", ["pool"]),
         ("--obj_type pool --search nothing-of-it", []),
-        ("--tenant other", []),
+        ("--tenant t2", ["pool", "poolgroup"]),
     ],
 )
 def test_its_options_choose(make, options, expected):
@@ -153,3 +185,41 @@ def test_its_options_choose(make, options, expected):
     text = shell.run(f"terminal mode linux_command_line\nshow running_config {options}\n")
     assert [lex(line).tokens[1].text for line in text.splitlines() if line.startswith("configure")] == expected
     assert shell.run(f"terminal mode linux_command_line\nshow configuration {options}\n") == text
+
+
+def test_each_tenant_s_objects_stand_where_one_works_in_it(make):
+    shell = Batch(make("a"))
+    shell.run(RUNBOOK)
+    text = shell.run("show running_config --obj_type pool,poolgroup,tenant,serviceengine\n")
+    heads = [line for line in text.splitlines() if line.startswith(("configure", "switchto"))]
+    assert heads == [
+        'configure pool "a pool @ home"',
+        "configure pool bare",
+        "configure tenant t2",
+        "switchto tenant t2",
+        "configure pool bare",
+        "configure poolgroup pg",
+        "switchto tenant admin",
+        "configure serviceengine se1",
+        "configure serviceengine se2",
+    ]
+    inside = shell.run("show running_config\n", tenant="t2")
+    assert [line for line in inside.splitlines() if line.startswith(("configure", "switchto"))] == heads[4:6]
+    everywhere = shell.run("show running_config --obj_type pool\n", tenant="*").splitlines()
+    assert (everywhere[0], everywhere[-1]) == ("switchto tenant admin", "switchto tenant *")
+
+
+def test_a_tenant_that_is_not_there_is_refused(make):
+    shell = Batch(make("a"))
+    assert "there is no tenant named 'nope'" in shell.refused("show running_config --tenant nope\n", 1)
+
+
+def test_a_controller_without_the_engines_takes_everything_else(make):
+    first, second = Batch(make("a")), Batch(make("b", ("other",)))
+    first.run(RUNBOOK)
+    first.run("delete healthmonitor 'slow one'\n")
+    text = first.run("show running_config\n")
+    told = second.refused(text, 1, keep_going=True)
+    assert "engines come from the topology" in told
+    places = {place for place in first.objects() if "serviceengine" not in place[0]}
+    assert places <= set(second.objects())
