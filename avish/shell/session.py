@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,10 @@ from avish.errors import (
 )
 from avish.lang import lex
 from avish.lang.tree import Op, Tree
+from avish.lang.typed import Typed
 from avish.lang.walk import Walk, name_place, parse, secret_due
 from avish.schema.model import Command, Message, ObjectType
+from avish.schema.types import SENSITIVE
 from avish.shell.candidate import Body, Candidate
 from avish.shell.effects import Ask, Call, Confirm, Effect, Exit, FileEffect, Pipes, Print, Reply, Warn
 from avish.shell.settings import Settings
@@ -31,6 +34,8 @@ Asked = Generator[Effect, Reply | None, Reply]
 EDITING = frozenset({"set", "enter", "index", "range", "unset", "discard", "body"})
 SHOWING = frozenset({"show", "list"})
 ALL_TENANTS = "*"
+TYPED = 100_000
+"""Lines of a session that are remembered."""
 GONE = 410
 """The controller has forgotten the candidate of a dry run."""
 
@@ -86,7 +91,12 @@ class Session:
         """Sessions that were left with changes in them, by name."""
         self.history: Callable[[], Sequence[str]] = tuple
         """The lines typed before, from whoever keeps them."""
+        self.began = tenant
+        """The tenant at the beginning."""
+        self.typed: deque[Typed] = deque(maxlen=TYPED)
+        """The lines that were carried out, for ``history export``."""
         self._detail = False
+        self._said = ""
 
     @property
     def modes(self) -> list[Message]:
@@ -120,6 +130,11 @@ class Session:
         text = line.strip()
         if not text or text.startswith("#"):
             return
+        frames = tuple(self.modes)
+        yield from self._line(line, block)
+        self.typed.append(Typed(frames, self._said, block))
+
+    def _line(self, line: str, block: str | None) -> Run:
         walk = yield from self._parsed(line.rstrip("\r\n"), block)
         if "file:" in line and block is None:
             from avish.shell import editing
@@ -145,8 +160,10 @@ class Session:
 
         A secret that is missing at its end is asked for; an existing object's name with blanks needs no quotes.
         """
+        self._said = line
         if self.interactive and block is None and (field := secret_due(self.tree, self.modes, line)):
             block = (yield from self.ask_user(Ask(f"{field}: ", hidden=True))).body
+            self._said = f"{line} {SENSITIVE}"
             line = f"{line} --"
         try:
             return parse(self.tree, self.modes, line, abbreviate=self.interactive, block=block)
@@ -154,6 +171,7 @@ class Session:
             quoted = yield from self._quoted(line)
             if not quoted:
                 raise error from None
+        self._said = quoted
         return parse(self.tree, self.modes, quoted, abbreviate=self.interactive, block=block)
 
     def _quoted(self, line: str) -> Generator[Effect, Reply | None, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from avish.errors import ValidationError
 from avish.shell import render
+from avish.shell.effects import Print, WriteFile
 from avish.shell.session import Order, Run, Session
 from avish.shell.showing import answer
 
@@ -77,3 +78,15 @@ def history(session: Session, order: Order) -> Run:
     first = max(0, len(lines) - order.args.get("lines", len(lines)))
     text = "\n".join(f"{number:5}  {line}" for number, line in enumerate(lines[first:], first + 1))
     yield from answer(lines[first:], text, order.walk)
+
+
+def history_export(session: Session, order: Order) -> Run:
+    """What was carried out in this session, as a runbook."""
+    from avish.lang.runbook import header, runbook
+
+    lines = [*header(f"a session on {session.host}", session.began), *runbook(session.tree, session.typed)]
+    if "file" not in order.args:
+        yield from answer(lines, "\n".join(lines), order.walk)
+        return
+    path = (yield from session.ask_user(WriteFile(order.args["file"], "\n".join([*lines, ""]), secret=True))).body
+    yield Print(f"Wrote {len(session.typed)} lines to {path}")
