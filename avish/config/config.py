@@ -165,9 +165,17 @@ class Draft(Config):
     def _remention(self, change: Change, old: Body | None) -> None:
         before, after = _mentioned(old), _mentioned(change.body)
         for target in before - after:
-            self._referrers_beside(change.uuid, target).pop(change.uuid, None)
+            self._unmention(change.uuid, target)
         for target in after - before:
             self._referrers_beside(change.uuid, target)[change.uuid] = change.type
+
+    def _unmention(self, referrer: str, target: str) -> None:
+        referrers = self._referrers_beside(referrer, target)
+        referrers.pop(referrer, None)
+        if not referrers:
+            shard = crc32(referrer.encode()) % SHARDS
+            del self._mentions[_bucket(target, shard)][target]
+            self._owned.discard((target, shard))
 
     def _referrers_beside(self, referrer: str, target: str) -> dict[str, str]:
         shard = crc32(referrer.encode()) % SHARDS

@@ -188,14 +188,25 @@ class Accounts:
 
     def set_password(self, body: Body, password: str) -> None:
         """Keep a new password that was checked."""
-        self.set_hash(body["uuid"], passwords.hashed(password), str(body["name"]))
+        new = {body["uuid"]: passwords.hashed(password)}
+        with self._lock:
+            self.store.keep(self.renewed(new))
+            self.kept(new)
 
-    def set_hash(self, uuid: str, hashed: str, name: str) -> None:
-        """Keep the hash of a new password."""
-        record = self.record(uuid)
+    def renewed(self, hashes: Mapping[str, str]) -> dict[str, Record]:
+        """The notes of the store that keep new passwords; ``hashes`` by uuid of the user."""
+        return {NOTE + uuid: self._with_password(self.record(uuid), hashed) for uuid, hashed in hashes.items()}
+
+    def kept(self, hashes: Mapping[str, str]) -> None:
+        """The store keeps those: who was locked out may come in."""
+        for uuid in hashes:
+            with self._lock:
+                self._records.pop(uuid, None)
+            self.lockout.unlock(str((self.config().get("user", uuid) or BUILT_IN)["name"]))
+
+    def _with_password(self, record: Record, hashed: str) -> Record:
         history = [one for one in (record.get("password"), *record.get("history", [])) if one][:24]
-        self._keep(uuid, password=hashed, changed=self.clock(), history=history)
-        self.lockout.unlock(name)
+        return {**record, "password": hashed, "changed": self.clock(), "history": history}
 
     def keys(self, body: Body) -> list[dict[str, str]]:
         """The public keys of a user, each {"key": "type base64", "comment"}."""

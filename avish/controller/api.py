@@ -27,6 +27,7 @@ from avish.controller.debug import CaptureSwitch
 from avish.controller.engines import Engine
 from avish.controller.files import Files
 from avish.controller.gate import PUBLIC, READING, Admitted, CsrfError, Gate, session_cookies
+from avish.controller.guard import Effects
 from avish.controller.notices import Notices
 from avish.controller.objects import Objects
 from avish.controller.openapi import OpenApi
@@ -125,7 +126,8 @@ class Api:
         switch, rehearsals = CaptureSwitch(parties.captures), Rehearsals()
         reads = Reads(parties.schema, parties.engines, switch, Bases(parties.store), parties.records.rates)
         self._gate = Gate(parties.schema, parties.accounts, parties.sessions)
-        changes = Changes(parties.schema, parties.committer, switch, rehearsals, parties.accounts, self._gate)
+        effects = Effects(switch, parties.accounts)
+        changes = Changes(parties.schema, parties.committer, effects, rehearsals, self._gate)
         self._audit = parties.audit
         self._sign_in = SignIn(parties.accounts, parties.sessions, parties.audit, parties.status.version)
         self._committer = parties.committer

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
 from avish.api.request import Request, Response
+from avish.config.config import Change, Config
 from avish.config.store import Who
 from avish.config.transaction import Refused
-from avish.controller.accounts import Accounts
 from avish.controller.commit import Ask, Committer, Head, Outcome
 from avish.controller.compare import Names, Pair, names_in, object_differences
 from avish.controller.confirm import PLAIN, Terms, minutes_of
-from avish.controller.credentials import Settle, without_password
-from avish.controller.debug import CaptureSwitch
+from avish.controller.credentials import without_password
 from avish.controller.gate import Gate
-from avish.controller.guard import Guarded
+from avish.controller.guard import NONE, Effects
 from avish.controller.rehearsals import Rehearsals
 from avish.controller.writes import Write
 from avish.errors import ValidationError
@@ -41,16 +41,15 @@ class Changes:
         self,
         schema: Schema,
         committer: Committer,
-        switch: CaptureSwitch,
+        effects: Effects,
         rehearsals: Rehearsals,
-        accounts: Accounts,
         gate: Gate,
     ) -> None:
-        self._accounts = accounts
+        self._accounts = effects.accounts
         self._gate = gate
         self._schema = schema
         self._committer = committer
-        self._switch = switch
+        self._effects = effects
         self._rehearsals = rehearsals
 
     def head(self, request: Request) -> Head:
@@ -58,38 +57,47 @@ class Changes:
         token = request.query.get("after", "")
         return self._rehearsals.candidate(token) if token else self._committer.head
 
-    def make(self, request: Request, ask: Ask) -> Outcome:
-        """Commit what ``ask`` asks for, or rehearse it."""
-        terms = _terms(request)
+    def make(self, request: Request, ask: Ask, hashes: Mapping[int, str] = NONE) -> Outcome:
+        """Commit what ``ask`` asks for, or rehearse it. ``hashes``: of new passwords, by number of the request."""
+        terms, author = _terms(request), who(request)
+        effect = self._effects.of(self._gate.scope(request).caller, hashes)
         if dry(request):
-            after = self.head(request) if request.query.get("after") else None
-            return self._committer.rehearse(ask, after)
-        guarded = Guarded(self._switch.effect(request.user), self._gate.scope(request).caller, self._accounts)
-        outcome = self._committer.commit(ask, who(request), effect=guarded, terms=terms)
+            return self._committer.rehearse(ask, author, after=self._after(request), effect=effect, terms=terms)
+        outcome = self._committer.commit(ask, author, effect=effect, terms=terms)
         _log(request, outcome)
         return outcome
 
-    def credentials(self, write: Write | Refused) -> tuple[Write | Refused, Settle]:
-        """A write without the password of a user in it, and what keeps that once the user is."""
-        return without_password(self._accounts, write)
+    def _after(self, request: Request) -> Head | None:
+        return self.head(request) if request.query.get("after") else None
 
-    def rehearsed(self, outcome: Outcome) -> Response:
+    def draft(self, request: Request, ask: Ask) -> Response:
+        """The answer of a dry run that refuses nothing: objects as they would be, and in ``issues`` what is wrong."""
+        before, prepared = self.head(request).config, self._committer.draft(ask, self._after(request))
+        issues = [{"path": one.path, "text": one.text, "severity": one.severity} for one in prepared.issues]
+        objects = self._differences(before, prepared.changes, prepared.config)
+        return Response(200, {"objects": objects, "kernel": {}, "issues": issues})
+
+    def credentials(self, writes: Iterable[Write | Refused]) -> tuple[list[Write | Refused], dict[int, str]]:
+        """The writes without the passwords of users in them, and the hashes of those by number of the write."""
+        pairs = [without_password(self._accounts, write) for write in writes]
+        return [write for write, _ in pairs], {number: hashed for number, (_, hashed) in enumerate(pairs) if hashed}
+
+    def rehearsed(self, request: Request, outcome: Outcome) -> Response:
         """The answer to a dry run."""
-        return Response(200, self.rehearsal(outcome), warnings(outcome))
+        return Response(200, self.rehearsal(request, outcome), warnings(outcome))
 
-    def rehearsal(self, outcome: Outcome) -> dict[str, Any]:
+    def rehearsal(self, request: Request, outcome: Outcome) -> dict[str, Any]:
         """Keys: objects (see ``object_differences``), kernel {engine: [step in words]}, token of the candidate."""
-        pairs = [
-            Pair(change.type, change.uuid, outcome.old.get(change.type, change.uuid), change.body)
-            for change in outcome.changes
-        ]
-        names = Names(names_in(outcome.old), names_in(outcome.head.config))
-        objects = object_differences(self._schema, pairs, names)
-        return {"objects": objects, "kernel": dict(outcome.kernel), "token": self.keep(outcome)}
+        objects = self._differences(outcome.old, outcome.changes, outcome.head.config)
+        return {"objects": objects, "kernel": dict(outcome.kernel), "token": self.keep(request, outcome)}
 
-    def keep(self, outcome: Outcome) -> str:
+    def _differences(self, old: Config, changes: Iterable[Change], new: Config) -> list[dict[str, Any]]:
+        pairs = [Pair(one.type, one.uuid, old.get(one.type, one.uuid), one.body) for one in changes]
+        return object_differences(self._schema, pairs, Names(names_in(old), names_in(new)))
+
+    def keep(self, request: Request, outcome: Outcome) -> str:
         """The token of the candidate of a dry run."""
-        return self._rehearsals.keep(outcome.head)
+        return self._rehearsals.keep(outcome.head, request.user, len(outcome.changes), request.query.get("after", ""))
 
 
 def dry(request: Request) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from avish.compile.compiler import Compiler, needed_ids
@@ -65,14 +66,43 @@ class Outcome:
 class Effect(Protocol):
     """What goes along with a change beside the engines and the store; called while nobody else commits."""
 
+    def judge(self, prepared: Prepared) -> None:
+        """Raise what refuses the change; nothing is done yet. A rehearsal goes this far."""
+
     def begin(self, prepared: Prepared) -> None:
         """Before the change is kept; what is raised refuses it."""
+
+    def notes(self, prepared: Prepared) -> Mapping[str, Any]:
+        """What the store keeps in the same step as the change."""
 
     def undo(self) -> None:
         """The change was refused: take back what ``begin`` did, as far as it came."""
 
     def settle(self, outcome: Outcome) -> None:
         """The change is kept."""
+
+
+class NoEffect:
+    """Of a change that nothing goes along with."""
+
+    def judge(self, prepared: Prepared) -> None:
+        """There is nothing to refuse."""
+
+    def begin(self, prepared: Prepared) -> None:
+        """There is nothing to do."""
+
+    def notes(self, prepared: Prepared) -> Mapping[str, Any]:  # noqa: ARG002  (the Effect's signature)
+        """There is nothing to keep."""
+        return {}
+
+    def undo(self) -> None:
+        """Nothing was done."""
+
+    def settle(self, outcome: Outcome) -> None:
+        """Nothing is left to do."""
+
+
+NO_EFFECT = NoEffect()
 
 
 class Committer:
@@ -109,7 +139,7 @@ class Committer:
         ask: Ask,
         who: Who,
         *,
-        effect: Effect | None = None,
+        effect: Effect = NO_EFFECT,
         terms: Terms = PLAIN,
     ) -> Outcome:
         """Carry out the requests together, or refuse them all.
@@ -127,31 +157,32 @@ class Committer:
             plans = _plans(held, target)
             outcome = _outcome(old, target, prepared, _kernel(plans))
             self._check(plans)
-            notes = self._confirmations.notes(who, terms, old.config.revision, target.config.revision)
+            effect.judge(prepared)
+            notes = {
+                **self._confirmations.notes(who, terms, old.config.revision, target.config.revision),
+                **effect.notes(prepared),
+            }
             try:
-                if effect:
-                    effect.begin(prepared)
+                effect.begin(prepared)
                 if prepared.changes:
                     self._carry_out(prepared, target, plans, who, notes)
                     self._move(target, held, plans)
                 elif notes:
                     self._store.keep(notes)
             except BaseException:
-                if effect:
-                    effect.undo()
+                effect.undo()
                 raise
-            self._confirmations.kept(notes)
-            if effect:
-                effect.settle(outcome)
             outcome = replace(outcome, seconds=time.perf_counter() - began)
-            for told in self.told:
-                told(outcome, who)
-            return replace(outcome, warnings=(*outcome.warnings, *self._left_behind(old, target)))
+            behind = [lambda: self._confirmations.kept(notes), lambda: effect.settle(outcome)]
+            behind += [partial(told, outcome, who) for told in self.told]
+            failed = [issue for act in behind for issue in _afterwards(act)]
+            return replace(outcome, warnings=(*outcome.warnings, *failed, *self._left_behind(old, target)))
 
-    def rehearse(self, ask: Ask, after: Head | None = None) -> Outcome:
-        """Everything but the writes, on the head or on the candidate of an earlier rehearsal; raises what commit does.
-
-        ``kernel`` tells what these requests alone would change.
+    def rehearse(
+        self, ask: Ask, who: Who, *, after: Head | None = None, effect: Effect = NO_EFFECT, terms: Terms = PLAIN
+    ) -> Outcome:
+        """Everything but the writes, on the head or on the candidate of an earlier rehearsal; raises what commit does,
+        but warns of a commit that awaits its confirmation. ``kernel`` tells what these requests alone would change.
         """
         with self._lock:
             old = self._head if after is None else after
@@ -160,8 +191,17 @@ class Committer:
             held = self._held()
             plans = _plans(held, target)
             self._check(plans)
+            effect.judge(prepared)
             own = plans if after is None else _plans({name: old.state(name) for name in held}, target)
-            return _outcome(old, target, prepared, _kernel(own))
+            outcome = _outcome(old, target, prepared, _kernel(own))
+            waits = self._confirmations.waits(who, terms)
+            later = (Issue("", f"this would be refused now: {waits}", "warning"),) if waits else ()
+            return replace(outcome, warnings=(*outcome.warnings, *later))
+
+    def draft(self, ask: Ask, after: Head | None = None) -> Prepared:
+        """What the requests would change, sound or not, and all that is wrong with it."""
+        with self._lock:
+            return self._prepared(self._head if after is None else after, ask)
 
     def confirm_commit(self) -> Pending:
         """The commit that awaits its confirmation stays; ValidationError (404) when none does."""
@@ -206,9 +246,11 @@ class Committer:
 
     # --- the steps
 
+    def _prepared(self, old: Head, ask: Ask) -> Prepared:
+        return prepare(self._schema, old.config, ask(old.config), int(self._clock() * 1_000_000))
+
     def _prepare(self, old: Head, ask: Ask) -> Prepared:
-        now_us = int(self._clock() * 1_000_000)
-        prepared = prepare(self._schema, old.config, ask(old.config), now_us)
+        prepared = self._prepared(old, ask)
         if prepared.errors:
             refuse(self._schema, self._store, old.config, prepared)
         return prepared
@@ -301,6 +343,15 @@ class Committer:
             if self._engines[name].applied is None:
                 del plans[name]
         return {name: error for name, error in zip(names, found, strict=True) if error is not None}
+
+
+def _afterwards(act: Callable[[], None]) -> Iterator[Issue]:
+    """What goes along with a change that is done. It cannot be refused any more: what goes wrong is logged and told."""
+    try:
+        act()
+    except Exception as error:
+        log.exception("behind a commit")
+        yield Issue("", f"the change is done, but not all that goes along with it: {error}", "warning")
 
 
 def _kernel(plans: Plans) -> dict[str, list[str]]:

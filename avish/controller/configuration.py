@@ -128,7 +128,7 @@ class Configuration:
         }
         if not dry(request):
             return told
-        return {**told, "kernel": dict(outcome.kernel), "token": self._changes.keep(outcome)}
+        return {**told, "kernel": dict(outcome.kernel), "token": self._changes.keep(request, outcome)}
 
 
 def _kind_and_uuid(ref: str) -> Named:

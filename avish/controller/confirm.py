@@ -83,19 +83,22 @@ class Confirmations:
 
     def admit(self, who: Who, terms: Terms) -> None:
         """ValidationError (409) for a change that has to wait until the commit is confirmed or taken back."""
-        pending = self._pending
         if terms.ends is not None:
-            if terms.ends != pending:
+            if terms.ends != self._pending:
                 raise ValidationError("that commit does not await its confirmation any more", status=409)
-            return
+        elif waits := self.waits(who, terms):
+            raise ValidationError(waits, status=409)
+
+    def waits(self, who: Who, terms: Terms) -> str:
+        """Why a change has to wait; "" when it has not to."""
+        pending = self._pending
         if pending is None or who.source == SYSTEM or (who.user == pending.user and terms.minutes is not None):
-            return
-        raise ValidationError(
+            return ""
+        return (
             f"commit {pending.revision} of {pending.user} ({pending.source}) awaits its confirmation until"
             f" {moment(pending.until)}, else the configuration goes back to that of commit {pending.back_to};"
             " confirm it (commit, or POST /api/confirm) or take it back now (DELETE /api/confirm), then repeat your"
-            " change",
-            status=409,
+            " change"
         )
 
     def notes(self, who: Who, terms: Terms, old: int, new: int) -> Notes:

@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from avish.config.transaction import Refused
 from avish.controller import passwords
 from avish.controller.accounts import Accounts
-from avish.controller.commit import Outcome
 from avish.controller.writes import Write
 from avish.errors import Issue, ValidationError
 from avish.schema.types import SENSITIVE
 
 MARK = "set"
-Settle = Callable[..., None]
-"""Called with the outcome of the commit, and which of its requests the write was (0: the first)."""
 
 
-def nothing(outcome: Outcome, number: int = 0) -> None:
-    """There is nothing to keep."""
-    del outcome, number
-
-
-def without_password(accounts: Accounts, write: Write | Refused) -> tuple[Write | Refused, Settle]:
-    """The write with the mark in place of a new password, and what keeps its hash."""
+def without_password(accounts: Accounts, write: Write | Refused) -> tuple[Write | Refused, str]:
+    """The write with the mark in place of a new password, and the hash of that; "" when it sets none."""
     if isinstance(write, Refused) or write.kind.name != "user":
-        return write, nothing
+        return write, ""
     found = _password(write.body)
     if not found:
-        return write, nothing
+        return write, ""
     try:
         accounts.check_password(_user(accounts, write), found)
     except ValidationError as error:
-        return Refused((Issue("password", str(error)),), error.http_status), nothing
-    hashed = passwords.hashed(found)
-
-    def settle(outcome: Outcome, number: int = 0) -> None:
-        kind, uuid = outcome.written[number]
-        body = outcome.head.config.get(kind, uuid) or {}
-        accounts.set_hash(uuid, hashed, str(body.get("name", "")))
-
-    return replace(write, body=_marked(write.body)), settle
+        return Refused((Issue("password", str(error)),), error.http_status), ""
+    return replace(write, body=_marked(write.body)), passwords.hashed(found)
 
 
 def _user(accounts: Accounts, write: Write) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from avish.config.transaction import Prepared
 from avish.controller.capture_job import CaptureJob
 from avish.controller.captures import Captures
 from avish.controller.commit import Outcome
-from avish.controller.wanted import OBJECTS, kinds, wanted
+from avish.controller.wanted import OBJECTS, Wanted, kinds, wanted
 from avish.errors import ValidationError
 from avish.schema.model import ObjectType
 
@@ -107,12 +107,26 @@ class CaptureEffect:
         self._user = user
         self._started: list[tuple[str, str]] = []
 
+    def judge(self, prepared: Prepared) -> None:
+        """Refuse what cannot be captured."""
+        for _ in self._asked(prepared):
+            pass
+
     def begin(self, prepared: Prepared) -> None:
         """Start what is asked for and does not run, also when the objects were saved as they are."""
+        for asked in self._asked(prepared):
+            self._start(asked)
+
+    def notes(self, prepared: Prepared) -> Mapping[str, Any]:  # noqa: ARG002  (the Effect's signature)
+        """There is nothing to keep."""
+        return {}
+
+    def _asked(self, prepared: Prepared) -> Iterator[Wanted]:
+        _, ids = self._captures.look()
         for kind, uuid in prepared.written:
             body = prepared.config.get(kind, uuid) if kind in OBJECTS else None
-            if kinds(kind, body):
-                self._start(prepared.config, kind, body or {})
+            if body is not None and kinds(kind, body):
+                yield wanted(prepared.config, ids, kind, body)
 
     def undo(self) -> None:
         """End what ``begin`` started."""
@@ -126,10 +140,8 @@ class CaptureEffect:
             if change.type in OBJECTS and body is not None and not kinds(change.type, change.body):
                 self._captures.stop((change.type, body["uuid"]), f"stopped by {self._user}")
 
-    def _start(self, config: Config, kind: str, body: Body) -> None:
+    def _start(self, asked: Wanted) -> None:
         """Start a capture; one that runs and was asked for otherwise ends for it."""
-        _, ids = self._captures.look()
-        asked = wanted(config, ids, kind, body)
         running = self._captures.job(asked.key)
         if running is not None and running.state == "running":
             if (running.wanted.spec, running.wanted.engines, dict(running.wanted.params)) == (

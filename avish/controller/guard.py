@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from avish.config.config import Body, Change, Config
@@ -10,23 +12,49 @@ from avish.config.transaction import Prepared
 from avish.controller.access import ALL, Caller, caller_of
 from avish.controller.accounts import Accounts
 from avish.controller.commit import Effect, Outcome
+from avish.controller.debug import CaptureSwitch
 from avish.errors import ValidationError
+
+NONE: Mapping[int, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What goes along with every change that somebody makes."""
+
+    switch: CaptureSwitch
+    accounts: Accounts
+
+    def of(self, caller: Caller, hashes: Mapping[int, str] = NONE) -> Guarded:
+        """With one change. ``hashes``: those of new passwords, by the number of the request that sets one."""
+        return Guarded(self.switch.effect(caller.name), caller, self.accounts, hashes)
 
 
 @dataclass
 class Guarded:
-    """An Effect around another one: refuses escalation before, forgets the credentials of deleted users after."""
+    """An Effect around another one: refuses escalation before; new passwords are kept with the users they belong to,
+    the credentials of deleted users forgotten after.
+    """
 
     inner: Effect
     caller: Caller
     accounts: Accounts
+    hashes: Mapping[int, str] = field(default_factory=dict)
 
-    def begin(self, prepared: Prepared) -> None:
+    def judge(self, prepared: Prepared) -> None:
         """Refuse rights that the caller does not have himself."""
         if not self.caller.superuser:
             for change in prepared.changes:
                 self._judge(prepared.config, change)
+        self.inner.judge(prepared)
+
+    def begin(self, prepared: Prepared) -> None:
+        """Nothing of its own."""
         self.inner.begin(prepared)
+
+    def notes(self, prepared: Prepared) -> Mapping[str, Any]:
+        """The records of users with new passwords."""
+        return {**self.accounts.renewed(self._new(prepared.written)), **self.inner.notes(prepared)}
 
     def undo(self) -> None:
         """The change was refused."""
@@ -34,10 +62,15 @@ class Guarded:
 
     def settle(self, outcome: Outcome) -> None:
         """The change is kept."""
+        self.inner.settle(outcome)
+        self.accounts.kept(self._new(outcome.written))
         for change in outcome.changes:
             if change.type == "user" and change.body is None:
                 self.accounts.forget(change.uuid)
-        self.inner.settle(outcome)
+
+    def _new(self, written: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """The hashes by the uuids of their users."""
+        return {written[number][1]: hashed for number, hashed in self.hashes.items()}
 
     def _judge(self, config: Config, change: Change) -> None:
         before = self.accounts.config().get(change.type, change.uuid) or {}

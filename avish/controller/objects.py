@@ -81,11 +81,10 @@ class Objects:
 
     def _write(self, request: Request, write: Write) -> Response:
         scope = self._gate.scope(request)
-        safe, settle = self._changes.credentials(write)
-        outcome = self._changes.make(request, lambda config: requests_of([safe], config, self._reads, scope))
+        safe, hashes = self._changes.credentials([write])
+        outcome = self._changes.make(request, lambda config: requests_of(safe, config, self._reads, scope), hashes)
         if dry(request):
-            return self._changes.rehearsed(outcome)
-        settle(outcome)
+            return self._changes.rehearsed(request, outcome)
         if write.method == "DELETE":
             return Response(204, None, warnings(outcome))
         body, headers = self.written(request, outcome)[0], warnings(outcome)

@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
 
 from avish.config.config import Change, Config
 from avish.config.store import Store, Who
 from avish.config.transaction import Restore
+from avish.controller.access import Caller
 from avish.controller.commit import Ask, Committer, Outcome
 from avish.controller.confirm import Confirmations, Pending, Terms
-from avish.controller.debug import CaptureSwitch
+from avish.controller.guard import Effects
 from avish.controller.notices import Notices
-from avish.errors import ValidationError
+from avish.errors import ConflictError, ValidationError
 
 ENGINE = "serviceengine"
 FOUND = "data_vnics"
 """What an engine's kernel says; no revision knows better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a rollback leads: ``to`` a revision, or ``back`` a number of commits. ``seen``: the newest revision when
+    somebody looked at what it would change.
+    """
+
+    to: int | None = None
+    back: int = 0
+    seen: int | None = None
+
+    def target(self, newest: int) -> int:
+        """The revision; ValidationError (404) for none, ConflictError when there are newer ones than was seen."""
+        if self.seen not in (None, newest):
+            text = f"there are commits up to {newest} now, and were up to {self.seen} when you looked; look again"
+            raise ConflictError(f"the rollback would not do what was shown: {text}")
+        number = newest - self.back if self.to is None else self.to
+        if not 0 < number <= newest:
+            raise no_revision(number, newest)
+        return number
+
+
+def way_of(body: Any) -> Way:
+    """The body of a rollback; ValidationError for any other."""
+    given = dict(body) if isinstance(body, dict) else {}
+    seen = given.pop("from", None)
+    numbers = [*given.values(), *([] if seen is None else [seen])]
+    fine = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
+    if len(given) != 1 or not fine or not {"to", "back"} & set(given):
+        raise ValidationError('a rollback needs a body such as {"to": 12} or {"back": 1}')
+    return Way(given["to"], 0, seen) if "to" in given else Way(None, given["back"], seen)
 
 
 class Rollbacks:
@@ -29,19 +64,22 @@ class Rollbacks:
         engines: Collection[str],
         confirmations: Confirmations,
         notices: Notices,
-        switch: CaptureSwitch,
+        effects: Effects,
     ) -> None:
         self._committer = committer
         self._store = store
         self._engines = engines
         self._confirmations = confirmations
         self._notices = notices
-        self._switch = switch
+        self._effects = effects
 
-    def to(self, revision: int) -> Ask:
-        """The requests that make the configuration what it was; ValidationError (404) when there is none."""
+    def to(self, way: Way) -> Ask:
+        """The requests that make the configuration what it was; ValidationError (404) when there is none, ConflictError
+        when it is not the one that was seen.
+        """
 
         def ask(config: Config) -> list[Restore]:
+            revision = way.target(config.revision)
             try:
                 changes = self._store.changes(config.revision, revision)
             except KeyError:
@@ -56,9 +94,9 @@ class Rollbacks:
         """Undo a commit that awaits its confirmation, and tell everybody ``text``."""
         notice = self._notices.make(text, "rollback")
         outcome = self._committer.commit(
-            self.to(pending.back_to),
+            self.to(Way(to=pending.back_to)),
             who,
-            effect=self._switch.effect(who.user),
+            effect=self._effects.of(Caller(who.user, superuser=True)),  # it was said when the commit was made
             terms=Terms(ends=pending, notice=notice),
         )
         self._notices.tell(notice)

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from avish.api.request import Request, Response
+from avish.config.config import Config
 from avish.config.store import Revision, Store
+from avish.config.transaction import Request as Wish
 from avish.controller.access import ADMIN_TENANT, CONTROLLER, SYSTEM, WRITE, require
 from avish.controller.changes import Changes, dry, flag, warnings, who
 from avish.controller.commit import Committer, Head, Outcome
@@ -22,9 +24,9 @@ from avish.controller.confirm import Confirmations, Pending
 from avish.controller.gate import Gate
 from avish.controller.notices import Notices, iso
 from avish.controller.objects import Objects
-from avish.controller.reads import Reads, Wanted
+from avish.controller.reads import MOST_ROWS, Reads, Wanted
 from avish.controller.rehearsals import PREFIX, Rehearsals
-from avish.controller.rollback import Rollbacks, no_revision
+from avish.controller.rollback import Rollbacks, no_revision, way_of
 from avish.controller.status import Status
 from avish.controller.words import plan_text
 from avish.controller.writes import Write, parse_transaction, requests_of
@@ -48,15 +50,18 @@ class Transactions:
         self._objects = objects
 
     def post(self, request: Request) -> Response:
-        """All requests of the body, or none."""
+        """All requests of the body, or none. Query ``draft=1``: see Changes.draft."""
         scope = self._gate.scope(request)
-        pairs = [self._changes.credentials(one) for one in parse_transaction(request.body, self._reads)]
-        writes = [write for write, _ in pairs]
-        outcome = self._changes.make(request, lambda config: requests_of(writes, config, self._reads, scope))
+        writes, hashes = self._changes.credentials(parse_transaction(request.body, self._reads))
+
+        def ask(config: Config) -> list[Wish]:
+            return requests_of(writes, config, self._reads, scope)
+
+        if flag(request, "draft"):
+            return self._changes.draft(request, ask)
+        outcome = self._changes.make(request, ask, hashes)
         if dry(request):
-            return self._changes.rehearsed(outcome)
-        for number, (_, settle) in enumerate(pairs):
-            settle(outcome, number)
+            return self._changes.rehearsed(request, outcome)
         answer: Json = {"revision": outcome.head.config.revision}
         if not flag(request, "brief"):
             bodies = self._objects.written(request, outcome)
@@ -90,9 +95,10 @@ class Past:
     def commits(self, request: Request) -> Response:
         """The commits, newest first."""
         wanted = Wanted.of(request.query)
-        newest, size = self._newest, wanted.page_size or COMMITS_SHOWN
+        newest, size = self._newest, min(wanted.page_size or COMMITS_SHOWN, MOST_ROWS)
         rows = self._store.revisions(newest - (wanted.page - 1) * size, size)
-        return Response(200, {"count": newest, "results": [self._commit(row) for row in rows]})
+        taken_back = self._confirmations.rolled_back()
+        return Response(200, {"count": newest, "results": [self._commit(row, taken_back) for row in rows]})
 
     def commit(self, request: Request) -> Response:
         """One commit, with what it changed."""
@@ -101,14 +107,14 @@ class Past:
             raise no_revision(number, self._newest)
         names = Names(names_at(self._store, number - 1), names_at(self._store, number))
         pairs = stored_pairs(self._store, number - 1, number)
-        row = self._store.revisions(number, 1)[0]
-        return Response(200, {**self._commit(row), "changes": object_differences(self._schema, pairs, names)})
+        about = self._commit(self._store.revisions(number, 1)[0], self._confirmations.rolled_back())
+        return Response(200, {**about, "changes": object_differences(self._schema, pairs, names)})
 
     @property
     def _newest(self) -> int:
         return self._committer.head.config.revision
 
-    def _commit(self, row: Revision) -> Json:
+    def _commit(self, row: Revision, taken_back: set[int]) -> Json:
         return {
             "id": row.number,
             "time": iso(row.time),
@@ -117,34 +123,30 @@ class Past:
             "comment": row.comment,
             "objects": row.objects,
             "back": self._newest - row.number,
-            "state": self._state(row),
+            "state": self._state(row, taken_back),
         }
 
-    def _state(self, row: Revision) -> str:
+    def _state(self, row: Revision, taken_back: set[int]) -> str:
         """What the controller itself writes down (its engines) neither waits nor is taken back."""
         pending = self._confirmations.pending
         if row.source == SYSTEM:
             return "confirmed"
         if pending is not None and pending.back_to < row.number <= pending.revision:
             return "awaiting confirmation"
-        return "rolled back" if row.number in self._confirmations.rolled_back() else "confirmed"
+        return "rolled back" if row.number in taken_back else "confirmed"
 
     def roll_back(self, request: Request) -> Response:
-        """POST /api/rollback {"to": revision} or {"back": number of commits}."""
-        outcome = self._changes.make(request, self._rollbacks.to(self._target(request.body)))
-        if dry(request):
-            return self._changes.rehearsed(outcome)
-        return Response(200, {"revision": outcome.head.config.revision}, warnings(outcome))
+        """POST /api/rollback {"to": revision} or {"back": number of commits}; "from": the newest commit as it was seen.
 
-    def _target(self, body: Any) -> int:
-        given = body if isinstance(body, dict) else {}
-        numbers = [value for key, value in given.items() if key in ("to", "back")]
-        if len(numbers) != 1 or len(given) != 1 or not isinstance(numbers[0], int) or isinstance(numbers[0], bool):
-            raise ValidationError('a rollback needs a body such as {"to": 12} or {"back": 1}')
-        number = given["to"] if "to" in given else self._newest - given["back"]
-        if not 0 < number <= self._newest:
-            raise no_revision(number, self._newest)
-        return int(number)
+        A dry run answers with the "to" and "from" of what it tells.
+        """
+        way = way_of(request.body)
+        outcome = self._changes.make(request, self._rollbacks.to(way))
+        if not dry(request):
+            return Response(200, {"revision": outcome.head.config.revision}, warnings(outcome))
+        newest = outcome.old.revision
+        body = {**self._changes.rehearsal(request, outcome), "to": way.target(newest), "from": newest}
+        return Response(200, body, warnings(outcome))
 
 
 class Confirm:

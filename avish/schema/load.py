@@ -14,6 +14,10 @@ from avish.schema.model import Schema
 PACKAGE = Path(__file__).resolve().parent.parent
 SHAPERS = ("grammar.py", "commands.py", "tables.py", "place.py", "model.py", "types.py")
 """The code that decides what the compiled form looks like: when it changes, the form is made anew."""
+FOR_ALL = 0o644
+"""Every user of the machine reads the compiled form that one of them made."""
+UNREADABLE = (OSError, pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, TypeError, ValueError)
+"""What a compiled form that is absent, another user's, cut short or foreign raises: it can be made again."""
 FOLDERS = ("objects", "commands", "messages", "defaults")
 
 
@@ -38,7 +42,7 @@ def load(source: Path, cache_dir: Path | None = None) -> Schema:
     compiled = cache_dir / f"grammar-{_digest(texts | code):08x}.pickle"
     try:
         return pickle.loads(compiled.read_bytes())  # type: ignore[no-any-return]  # noqa: S301
-    except Exception:  # noqa: BLE001  (absent, cut short, foreign: whatever it is, it can be made again)
+    except UNREADABLE:
         result = _compile(texts)
         _keep(compiled, pickle.dumps(result))
         return result
@@ -84,6 +88,7 @@ def _keep(path: Path, data: bytes) -> None:
             old.unlink(missing_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(data)
+            os.fchmod(file.fileno(), FOR_ALL)
         Path(file.name).replace(path)
     except OSError:
         return  # a read-only installation compiles at each start; it is slower, not wrong

@@ -34,6 +34,7 @@ from avish.controller.deadline import Deadline
 from avish.controller.debug import CaptureSwitch
 from avish.controller.engines import Engine, Worker
 from avish.controller.files import Files
+from avish.controller.guard import Effects
 from avish.controller.metrics import Collector
 from avish.controller.monitor import Monitor
 from avish.controller.notices import Notices
@@ -128,13 +129,14 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
     committer = Committer(grammar, store, engines, time.time, confirmations)
     groups = {spec.name: spec.group for spec in specs}
     captures = Captures(Folder(home.captures, time.time), _drivers(engines), _looker(committer), time.time)
+    accounts = Accounts(store, lambda: committer.head.config, time.time)
     rollbacks = Rollbacks(
         committer=committer,
         store=store,
         engines=engines,
         confirmations=confirmations,
         notices=notices,
-        switch=CaptureSwitch(captures),
+        effects=Effects(CaptureSwitch(captures), accounts),
     )
     listens: dict[str, str] = {}
     about = {"home": str(home.path), "pid": os.getpid(), "listens": listens}
@@ -144,7 +146,6 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
         about, committer=committer, engines=engines, store=store, captures=captures, namespaces=namespaces, audit=audit
     )
     sessions = Sessions(time.time)
-    accounts = Accounts(store, lambda: committer.head.config, time.time)
     records = open_records(home, committer, audit)
     parties = Parties(
         grammar,

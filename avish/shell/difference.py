@@ -25,17 +25,28 @@ def _objects(objects: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _change(change: dict[str, Any]) -> Iterator[str]:
-    old, new = change.get("old"), change.get("new")
-    if old is not None:
-        yield printable(f"  - {change['field']}: {_value(old)}")
-    if new is not None:
-        yield printable(f"  + {change['field']}: {_value(new)}")
+    for mark, side in (("-", "old"), ("+", "new")):
+        for field, text in _leaves(change["field"], change.get(side)):
+            yield printable(f"  {mark} {field}: {text}")
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(cell, value))
-    return cell(value)
+def _leaves(field: str, value: Any) -> Iterator[tuple[str, str]]:
+    """The fields below one, a line for each; elements are numbered from 1, plain ones stand on one line."""
+    if isinstance(value, dict) and value and not is_address(value):
+        for name, below in value.items():
+            yield from _leaves(f"{field}.{name}", below)
+    elif isinstance(value, list) and any(isinstance(one, dict) and not is_address(one) for one in value):
+        for number, below in enumerate(value, 1):
+            yield from _leaves(f"{field}[{number}]", below)
+    elif isinstance(value, list):
+        yield field, ", ".join(map(cell, value))
+    elif value is not None:
+        yield field, cell(value)
+
+
+def is_address(value: dict[str, Any]) -> bool:
+    """Whether a message is shown as one value: an address or a prefix."""
+    return "addr" in value or "ip_addr" in value
 
 
 def _kernel(kernel: dict[str, list[str]]) -> Iterator[str]:

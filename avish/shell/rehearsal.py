@@ -54,8 +54,13 @@ def _taken(workspace: Workspace, reply: Reply | None) -> Reply:
     return reply
 
 
-def _call(steps: list[Step], token: str) -> Call:
-    query = {"dryrun": "1", "after": token} if token else {"dryrun": "1"}
+def drafted(workspace: Workspace, steps: list[Step]) -> Call:
+    """What tells of steps behind those of ``workspace`` that were refused what they would change all the same."""
+    return _call(steps, workspace.token, draft="1")
+
+
+def _call(steps: list[Step], token: str, **more: str) -> Call:
+    query = {"dryrun": "1", **({"after": token} if token else {}), **more}
     return Call(
         "POST", "/api/transaction", query, {"requests": [step.request for step in steps]}, tenant=steps[0].tenant
     )

@@ -130,9 +130,9 @@ class Shell:
         """The effects of a line but its calls, which are answered."""
         return self.carry_out(self.session.run(line, block))
 
-    def carry_out(self, steps):
-        """The same of a generator of effects."""
-        reply, seen = None, []
+    def carry_out(self, steps, seen=None):
+        """The same of a generator of effects; ``seen`` also has those before an error."""
+        reply, seen = None, [] if seen is None else seen
         while True:
             try:
                 effect = steps.send(reply)
@@ -165,10 +165,12 @@ class Shell:
         """Everything printed, errors included, one text a piece."""
         out = []
         for line in lines:
+            seen, refused = [], []
             try:
-                out += [_text(effect) for effect in self.effects(line) if not isinstance(effect, Document)]
+                self.carry_out(self.session.run(line), seen)
             except AvishError as error:
-                out.append(f"error: {explain(error)}")
+                refused = [f"error: {explain(error)}"]
+            out += [_text(effect) for effect in seen if not isinstance(effect, Document)] + refused
         return out
 
     @property

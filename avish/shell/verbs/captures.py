@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from pathlib import Path
 
@@ -71,11 +72,11 @@ def jobs(session: Session, order: Order) -> Run:
         ("capture", f"{one['subject']} ({one['engine']})", one["user"], str(one["packets"]), one["left"], one["file"])
         for one in found
     ]
-    pending = (yield from session.ask(Call("GET", "/api/confirm"))).body
-    if pending and pending.get("revision"):
-        seconds = pending.get("seconds", pending.get("left"))
+    pending = (yield from session.ask(Call("GET", "/api/confirm"))).body["pending"]
+    if pending is not None:
+        left = f"{math.ceil(pending['seconds_left'])} s"
         found.append({"job": "commit confirm", **pending})
-        rows.append(("commit confirm", f"revision {pending['revision']}", pending["user"], "-", f"{seconds} s", "-"))
+        rows.append(("commit confirm", f"commit {pending['revision']}", pending["user"], "-", left, "-"))
     heads = ("Job", "On", "User", "Packets", "Left", "File")
     table = render.box(heads, rows) if rows else "nothing runs that ends by a limit"
     yield from answer({"job": found}, table, order.walk)

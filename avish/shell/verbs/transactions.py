@@ -6,14 +6,14 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from avish.errors import ConflictError, ValidationError
+from avish.errors import AvishError, ConflictError, ValidationError
 from avish.lang.walk import Walk
 from avish.shell import render
 from avish.shell.clock import local
 from avish.shell.difference import difference_text
 from avish.shell.effects import Call, Document, Effect, Print, Reply, Warn
 from avish.shell.merge import rebase
-from avish.shell.rehearsal import VERBS, kernel_lines, rehearse, tried
+from avish.shell.rehearsal import VERBS, drafted, kernel_lines, rehearse, tried
 from avish.shell.session import Asked, Order, Run, Session, address, pipes_of
 from avish.shell.showing import answer
 from avish.shell.workspace import Step, Workspace
@@ -158,10 +158,12 @@ def _compare_open(session: Session, walk: Walk) -> Run:
             ("POST", f"/api/{candidate.type.name}") if stored is None else ("PUT", address(candidate.type, stored))
         )
         step = Step(candidate.type.name, candidate.type.word, candidate.name, method, path, body, stored)
-        before = session.rehearsal or Workspace()
-        reply = yield from tried(Workspace(steps=list(before.steps), token=before.token), [step])
+        yield from _compare_steps(session, [step], walk)
+        return
     elif session.workspace is not None:
-        reply = yield from _candidate(session, session.workspace)
+        yield from _refresh(session, session.workspace)
+        yield from _compare_steps(session, session.workspace.steps, walk)
+        return
     elif session.rehearsal is not None and session.rehearsal.token:
         reply = yield from session.ask(Call("GET", "/api/compare", {"from": "running", "to": session.rehearsal.token}))
     else:
@@ -172,11 +174,28 @@ def _compare_open(session: Session, walk: Walk) -> Run:
     yield from answer(reply.body, difference_text(reply.body), walk)
 
 
+def _compare_steps(session: Session, steps: list[Step], walk: Walk) -> Run:
+    """What steps would change; of those that are refused as well, and then why."""
+    before = _before(session)
+    try:
+        reply = yield from tried(before, steps)
+    except AvishError:
+        reply = yield from session.ask(drafted(before, steps))
+        yield from answer(reply.body, difference_text(reply.body), walk)
+        raise
+    yield from answer(reply.body, difference_text(reply.body), walk)
+
+
+def _before(session: Session) -> Workspace:
+    """What a trial builds on: a dry run so far, which it does not become part of, or nothing."""
+    before = session.rehearsal or Workspace()
+    return Workspace(steps=list(before.steps), token=before.token)
+
+
 def _candidate(session: Session, workspace: Workspace) -> Asked:
     """The answer to the whole session tried, on what runs or on the dry run so far."""
     yield from _refresh(session, workspace)
-    before = session.rehearsal or Workspace()
-    return (yield from tried(Workspace(steps=list(before.steps), token=before.token), workspace.steps))
+    return (yield from tried(_before(session), workspace.steps))
 
 
 def _refresh(session: Session, workspace: Workspace) -> Run:
@@ -215,16 +234,16 @@ def rollback(session: Session, order: Order) -> Run:
     target = {"back": order.args["back"]} if "back" in order.args else {"to": order.args["id"]}
     if session.workspace is not None:
         raise ValidationError("a session is open; commit, cancel or exit first")
-    dry = Call("POST", "/api/rollback", {"dryrun": "1"}, target)
+    named, comment = _named(target), order.options.get("comment", "")
     if session.interactive or session.rehearsal is not None:
-        plan = yield from session.ask(dry)
-        yield Print(difference_text(plan.body), page=True)
+        plan = (yield from session.ask(Call("POST", "/api/rollback", {"dryrun": "1"}, target))).body
+        yield Print(difference_text(plan), page=True)
         if session.rehearsal is not None or not (yield from session.sure("Roll back?")):
             return
-    reply = yield from session.ask(
-        Call("POST", "/api/rollback", _confirm(order.options), target, comment=order.options.get("comment", ""))
-    )
-    yield Print(f"commit {reply.body['revision']} complete: the configuration is that of {_named(target)}")
+        target = {"to": plan["to"], "from": plan["from"]}
+    call = Call("POST", "/api/rollback", _confirm(order.options), target, comment=comment)
+    reply = yield from session.ask(call)
+    yield Print(f"commit {reply.body['revision']} complete: the configuration is that of {named}")
     yield from session.warn(reply)
     yield from _awaiting(session, order.options)
 

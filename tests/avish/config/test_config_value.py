@@ -82,3 +82,23 @@ def test_indexes_equal_those_made_afresh(steps):
     for body in config.all("x"):
         found = config.named("x", body["name"])
         assert found is None or found["name"] == body["name"]
+
+
+def test_what_is_mentioned_no_more_leaves_no_trace():
+    """Else each address and port that ever was would stay in memory for good."""
+    service = {"uuid": "virtualservice-1", "name": "v", "vsvip_ref": "/api/vsvip/vsvip-1", "services": [{"port": 80}]}
+    vsvip = {"uuid": "vsvip-1", "name": "a", "vip": [{"ip_address": {"addr": "10.1.1.1", "type": "V4"}}]}
+    before = Config.of(1, [("vsvip", vsvip), ("virtualservice", service)])
+    draft = before.draft(2)
+    for number in range(2, 60):
+        vip = {"vip": [{"ip_address": {"addr": f"10.1.1.{number}", "type": "V4"}}]}
+        draft.put(Change("vsvip", "vsvip-1", {**vsvip, **vip}))
+        draft.put(Change("virtualservice", "virtualservice-1", {**service, "services": [{"port": number}]}))
+    after = draft.freeze()
+    for config in (before, after):
+        kept = {target for bucket in config._mentions.values() for target in bucket}
+        assert len(kept) == 3, kept
+    assert after.vsvips_with("10.1.1.59") == ["vsvip-1"]
+    assert before.vsvips_with("10.1.1.1") == ["vsvip-1"]
+    gone = after.with_changes([Change("virtualservice", "virtualservice-1", None), Change("vsvip", "vsvip-1", None)], 3)
+    assert not any(gone._mentions.values())

@@ -118,7 +118,10 @@ def test_others_wait_until_it_is_confirmed(rig, clock):
         assert "of anna (test) awaits its confirmation until 20" in answer.body["error"]
         assert "DELETE /api/confirm" in answer.body["error"]
     assert rig.head is before
-    assert change(rig, "bob's", user="bob", dryrun="1").status == 200
+    rehearsed = change(rig, "bob's", user="bob", dryrun="1")
+    assert rehearsed.status == 200
+    assert "this would be refused now: commit 3 of anna" in rehearsed.headers["X-Avish-Warnings"]
+    assert "X-Avish-Warnings" not in change(rig, "anna's", dryrun="1", confirm="5").headers
 
 
 def test_who_began_may_go_on_and_gets_more_time(rig, clock):

@@ -318,3 +318,41 @@ def test_every_revision_is_found_again(rig, seed):
         assert rig.head.desired == heads[number].desired
         assert [driver.kernel for driver in rig.drivers.values()] == [rig.head.state(name) for name in rig.drivers]
     assert rig.get("/api/avish/check")["consistent"] is True
+
+
+def test_a_rollback_of_what_was_seen(rig):
+    rig.post("pool", name="p")
+    seen = rig.call("POST", "/api/rollback", {"back": 1}, dryrun="1").body
+    newest = rig.head.config.revision
+    assert (seen["to"], seen["from"]) == (newest - 1, newest)
+    rig.post("pool", name="q")
+    answer = rig.call("POST", "/api/rollback", {"to": seen["to"], "from": seen["from"]})
+    assert answer.status == 412
+    assert rig.call("POST", "/api/rollback", {"to": seen["to"], "from": newest + 1}).status == 200
+    assert rig.get("/api/pool")["count"] == 0
+
+
+def test_commits_are_listed_with_one_look_at_those_taken_back(rig, monkeypatch):
+    for name in "abc":
+        rig.post("pool", name=name)
+    asked, note = [], rig.controller.store.note
+    monkeypatch.setattr(rig.controller.store, "note", lambda key: (asked.append(key), note(key))[1])
+    assert len(rig.get("/api/commits", page_size="10")["results"]) >= 4
+    assert asked == ["rolled_back"]
+
+
+def test_a_page_of_commits_has_a_ceiling(rig, monkeypatch):
+    sizes, revisions = [], rig.controller.store.revisions
+    monkeypatch.setattr(rig.controller.store, "revisions", lambda n, size: (sizes.append(size), revisions(n, size))[1])
+    rig.get("/api/commits", page_size="1000000000")
+    assert sizes == [10_000]
+
+
+def test_a_draft_tells_what_would_change_and_what_is_wrong(rig):
+    body = {"name": "h", "type": "HEALTH_MONITOR_TCP", "send_interval": 10_000}
+    requests = {"requests": [{"method": "POST", "path": "/api/healthmonitor", "body": body}]}
+    answer = rig.call("POST", "/api/transaction", requests, dryrun="1", draft="1")
+    assert answer.status == 200
+    assert [(one["action"], one["name"]) for one in answer.body["objects"]] == [("create", "h")]
+    assert [issue["severity"] for issue in answer.body["issues"]] == ["error"]
+    assert rig.get("/api/healthmonitor", name="h")["count"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 
 import pytest
@@ -400,6 +401,24 @@ class TestCompiledForm:
         kept.write_bytes(junk)
         assert load(tmp_path, cache).index
         assert kept.read_bytes() != junk
+
+    def test_every_user_may_read_it(self, tmp_path):
+        before = os.umask(0o077)
+        try:
+            load(write(tmp_path), tmp_path / "cache")
+        finally:
+            os.umask(before)
+        (kept,) = (tmp_path / "cache").glob("*")
+        assert kept.stat().st_mode & 0o777 == 0o644
+
+    def test_a_bug_in_reading_it_is_not_hidden(self, tmp_path, monkeypatch):
+        def fails(_):
+            raise RuntimeError("a bug")
+
+        load(write(tmp_path), tmp_path / "cache")
+        monkeypatch.setattr("avish.schema.load.pickle.loads", fails)
+        with pytest.raises(RuntimeError):
+            load(tmp_path, tmp_path / "cache")
 
     def test_it_is_left_out_where_it_cannot_be_written(self, tmp_path):
         (tmp_path / "cache").write_text("a file, no folder")

@@ -6,6 +6,7 @@ import pytest
 from controller import Lab
 from shelltools import LabWorld, Shell
 
+from avish.shell.effects import Call, Confirm, Reply
 from avish.shell.workspace import Step, Workspace
 
 
@@ -183,3 +184,55 @@ def test_ten_thousand_steps_are_found_by_their_names():
         workspace.add(Step("pool", "pool", f"p{number}", "POST", "/api/pool", {"name": f"p{number}"}))
     assert workspace.find("pool", "p9999") is workspace.steps[-1]
     assert workspace.find("pool", "none") is None
+
+
+class TestCompare:
+    LAST = "configure virtualservice v application_profile_ref System-HTTP services port 80"
+
+    @pytest.mark.parametrize("before", [(), ("configure session",)], ids=["plain", "session"])
+    def test_what_is_refused_is_shown_with_its_reasons(self, mine, before):
+        done(mine, "configure vsvip a vip ip_address 10.10.10.50", "save", "save")
+        more = ("exit", "vsvip_ref a", "save") if before else ("exit", "vsvip_ref a")
+        done(mine, *before, self.LAST, *more)
+        shown, refused = mine.type("compare")
+        assert shown.startswith("+ virtualservice v\n")
+        assert "  + services[1].port: 80" in shown
+        assert refused.startswith("error: ")
+
+    def test_fields_stand_one_by_one(self, mine):
+        done(mine, "configure ipaddrgroup g prefixes 10.2.0.0/16 ranges 10.0.0.1-10.0.0.9 addrs 10.1.1.1")
+        done(mine, "addrs 10.1.1.2")
+        (shown,) = mine.type("compare")
+        assert shown.splitlines() == [
+            "+ ipaddrgroup g",
+            "  + name: g",
+            "  + addrs: 10.1.1.1, 10.1.1.2",
+            "  + ranges[1].begin: 10.0.0.1",
+            "  + ranges[1].end: 10.0.0.9",
+            "  + prefixes: 10.2.0.0/16",
+        ]
+
+
+class TestRollback:
+    def test_what_is_done_is_what_was_shown(self, lab, theirs):
+        mine = Shell(world=LabWorld(lab), quiet=True, interactive=True)
+        done(mine, "configure pool a", "save", "configure pool b", "save")
+        steps, reply, shown = mine.session.run("rollback 1"), None, []
+        while not isinstance(effect := steps.send(reply), Confirm):
+            shown.append(effect)
+            reply = mine.world.answer(effect) if isinstance(effect, Call) else None
+        assert any("- pool b" in getattr(effect, "text", "") for effect in shown)
+        done(theirs, "configure pool c", "save")
+        call = steps.send(Reply(200, True))
+        answered = mine.world.answer(call)
+        assert answered.status == 412
+        assert "would not do what was shown" in answered.body["error"]
+        assert get(mine, "b")
+        assert get(mine, "c")
+
+
+def test_a_commit_that_awaits_its_confirmation_is_a_job(mine):
+    done(mine, "configure session", "configure pool p", "save", "commit confirm 5")
+    (table,) = mine.type("show jobs")
+    assert "commit confirm" in table
+    assert "300 s" in table or "299 s" in table
