@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from avish.config.config import Body, Config, title
-from avish.config.normalise import HOMES, new_uuid
+from avish.config.normalise import HOMES, is_uuid, new_uuid
 from avish.config.target import Target
 from avish.config.transaction import Put, Refused, Request
 from avish.errors import Issue, ValidationError
@@ -265,17 +265,13 @@ class _Reader:
         if kind.singleton:
             entry.uuid, entry.existing = kind.name, config.get(kind.name, kind.name)
             return
-        kept = str(given) if self.keep_uuid and self._is_uuid(kind, given) else ""
+        kept = str(given) if self.keep_uuid and is_uuid(kind.name, given) else ""
         tenant = config.uuid_of("tenant", entry.tenant) or entry.tenant
         known = kept if config.get(kind.name, kept) else config.uuid_of(kind.name, entry.name, tenant)
         entry.uuid = known or kept or new_uuid(kind.name)
         entry.existing = config.get(kind.name, known) if known else None
         if kind.names and entry.existing is None:
             entry.uuid = config.uuid_of(kind.names, entry.name, tenant) or entry.uuid
-
-    @staticmethod
-    def _is_uuid(kind: ObjectType, given: Any) -> bool:
-        return isinstance(given, str) and given.startswith(f"{kind.name}-") and "/" not in given and len(given) < 120
 
     def _unfit(self, entry: Entry) -> str:
         """Why a held type's object cannot be taken; "" when it can."""

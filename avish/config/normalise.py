@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import uuid
 from typing import Any
 
@@ -22,6 +23,12 @@ HOMES = (
     ("vrf_context_ref", "vrfcontext", "global"),
 )
 """Field, type and name of where an object belongs that does not say."""
+UUID = re.compile(r"[a-z0-9]+-[A-Za-z0-9_.-]{1,100}")
+
+
+def is_uuid(kind: str, given: Any) -> bool:
+    """Whether an identifier that came from outside may be that of an object of a type."""
+    return isinstance(given, str) and given.startswith(f"{kind}-") and UUID.fullmatch(given) is not None
 
 
 def new_uuid(kind: str) -> str:

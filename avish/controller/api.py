@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from avish.api.request import Request, Response
@@ -75,7 +76,8 @@ class Parties:
     sessions: Sessions
     audit: Audit
     records: Records
-    files: Files
+    exports: Path
+    """The folder of what is written for users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Needs:
     here: bool = False
 
 
-CAPTURE, ENGINE = "PERMISSION_TRAFFIC_CAPTURE", "PERMISSION_SERVICEENGINE"
+ENGINE = "PERMISSION_SERVICEENGINE"
 PERMISSIONS: dict[Parts, Needs] = {
     ("cluster", "version"): Needs(ANYBODY, CONTROLLER),
     ("cluster", "runtime"): Needs(ANYBODY, CONTROLLER),
@@ -108,12 +110,12 @@ PERMISSIONS: dict[Parts, Needs] = {
     ("alerts", "test"): Needs("PERMISSION_ALERT", "PERMISSION_ALERTCONFIG", here=True),
     ("top", ANY): Needs(ENGINE, CONTROLLER, here=True),
     ("ftp", ANY): Needs(ENGINE, CONTROLLER, here=True),
-    ("files",): Needs(CAPTURE, CAPTURE, here=True),
-    ("files", "captures", ANY): Needs(CAPTURE, CAPTURE, here=True),
-    ("files", "exports", ANY): Needs(CAPTURE, ANYBODY, here=True),
+    ("files",): Needs(ANYBODY, ANYBODY),
+    ("files", "captures", ANY): Needs(ANYBODY, ANYBODY),
+    ("files", "exports", ANY): Needs(ANYBODY, ANYBODY),
 }
-"""Where it is not the permission of the controller. The writes of a transaction are judged one by one; accounts and the
-confirmation of a commit judge for themselves.
+"""Where it is not the permission of the controller. The writes of a transaction are judged one by one; accounts,
+files and the confirmation of a commit judge for themselves.
 """
 
 
@@ -241,6 +243,7 @@ def _resources(
         home=parties.records.home,
     )
     confirm = Confirm(committer, confirmations, rollbacks, notices, gate)
+    files = Files(parties.captures.folder, parties.exports, gate)
     return {
         **_systemwide(schema, committer, reads),
         **parties.records.resources(),
@@ -260,9 +263,9 @@ def _resources(
         ("confirm",): {"GET": confirm.get, "POST": confirm.post, "DELETE": confirm.delete},
         ("notices",): {"GET": notices.get},
         ("openapi.json",): _once(lambda: OpenApi(schema, status.version()["Tag"]).document()),
-        ("files",): {"GET": parties.files.listing},
-        ("files", "captures", ANY): {"GET": parties.files.get},
-        ("files", "exports", ANY): {"GET": parties.files.get, "PUT": parties.files.put},
+        ("files",): {"GET": files.listing},
+        ("files", "captures", ANY): {"GET": files.get},
+        ("files", "exports", ANY): {"GET": files.get, "PUT": files.put, "DELETE": files.delete},
         ("jobs",): _report(lambda: {"results": [job.record() for job in parties.captures.jobs()]}),
         ("audit",): {"GET": lambda request: _audited(parties.audit, request)},
         **own.resources(),

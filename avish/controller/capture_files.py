@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from avish.controller.limits import Limits
 from avish.errors import ApplyError
+from avish.newfile import new_file
 from dataplane.pcapfile import CaptureFile
 from dataplane.pcapng import Encoder, PcapEncoder, PcapngEncoder, merge
 
@@ -88,10 +89,8 @@ class Folder:
     def note(self, kept: Kept) -> None:
         """Write down what a capture is, beside its files. Raises OSError."""
         path = self.path / f"{kept.stem}.json"
-        part = path.with_suffix(".part")
-        part.touch(mode=0o600)
-        part.write_text(json.dumps(asdict(kept)))
-        part.replace(path)
+        with new_file(path) as file:
+            file.write(json.dumps(asdict(kept)).encode())
 
     def thin_out(self, tenant: str, most: int, running: set[str]) -> list[str]:
         """Remove the oldest captures of a tenant but ``most``; those that run stay. Gives the removed."""
@@ -193,11 +192,8 @@ class Rotation:
         if not self._limits.pcapng or self.size > _SORTED_BYTES:
             return
         for file in self._files:
-            part = file.path.with_suffix(".part")
-            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "wb") as sink:
+            with new_file(file.path) as sink:
                 merge([file.path], sink)
-            part.replace(file.path)
 
     def discard(self) -> None:
         """Nothing was captured and nothing will be."""

@@ -84,6 +84,10 @@ class Gate:
         tenant = self.accounts.config().get("tenant", request.tenant) or {"name": request.tenant}
         return Scope(caller, request.tenant, self._shared, str(tenant["name"]))
 
+    def tenant(self, name: str) -> str:
+        """The uuid of the tenant called ``name``; that of admin when it is gone."""
+        return self.accounts.config().uuid_of("tenant", name) or ADMIN_TENANT
+
     def _session(self, request: Request) -> Session | None:
         """The session its cookies name; RefusedError when that is over. None: it names none."""
         jar = cookies(request.headers.get("cookie", ""))

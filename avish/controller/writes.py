@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from avish.config.config import Body, Config, ref_to
-from avish.config.normalise import new_uuid
+from avish.config.normalise import is_uuid, new_uuid
 from avish.config.references import resolve
 from avish.config.transaction import Delete, Put, Refused, Request
 from avish.controller import debug
@@ -24,7 +23,6 @@ METHODS = ("POST", "PUT", "PATCH", "DELETE")
 ENGINE = "serviceengine"
 TENANT = Ref("tenant")
 EVERYWHERE = Scope(tenant=ADMIN_TENANT)
-SLUG = re.compile(r"[a-z0-9]+-[A-Za-z0-9_.-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +137,7 @@ class _Batch:
             return self._lent_uuid(kind, str(_object(write).get("name", "")))
         if not write.slug:
             return new_uuid(kind.name)
-        if not SLUG.fullmatch(write.slug) or not write.slug.startswith(f"{kind.name}-"):
+        if not is_uuid(kind.name, write.slug):
             raise ValidationError(f"Slug: {write.slug!r} is no uuid of a {kind.name}: {kind.name}-<letters and digits>")
         return write.slug
 

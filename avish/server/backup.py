@@ -11,9 +11,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import avish
 from avish.errors import ApplyError, UnavailableError, ValidationError
+from avish.newfile import new_file
 from avish.server.home import Home
 
 ABOUT = "about.json"
@@ -26,20 +28,15 @@ def backup(home: Home, target: Path) -> list[str]:
     """Write the backup, also while the controller runs; what is in it. ApplyError when it cannot be written."""
     if not home.store.exists():
         raise UnavailableError(f"{home.path} has no store yet: there is nothing to back up")
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
+        with new_file(target, synced=True) as file:
             names = _write(home, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
     except (OSError, sqlite3.Error) as error:
-        beside.unlink(missing_ok=True)
         raise ApplyError(f"{target} cannot be written: {error}") from error
     return names
 
 
-def _write(home: Home, file: io.BufferedWriter) -> list[str]:
+def _write(home: Home, file: IO[bytes]) -> list[str]:
     with tempfile.TemporaryDirectory(dir=home.path / "run") as folder, tarfile.open(fileobj=file, mode="w") as tar:
         copy = Path(folder) / STORE
         _copied(home.store, copy)

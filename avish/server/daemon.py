@@ -33,7 +33,6 @@ from avish.controller.confirm import Confirmations
 from avish.controller.deadline import Deadline
 from avish.controller.debug import CaptureSwitch
 from avish.controller.engines import Engine, Worker
-from avish.controller.files import Files
 from avish.controller.guard import Effects
 from avish.controller.metrics import Collector
 from avish.controller.monitor import Monitor
@@ -161,7 +160,7 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
         sessions,
         audit,
         records,
-        Files({"captures": home.captures, "exports": home.path / "exports"}),
+        home.path / "exports",
     )
     api = Api(parties)
     upgrade(committer, store, grammar)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import os
 import socket
 import ssl
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from avish.errors import UnavailableError
+from avish.newfile import new_file
 
 CERTIFICATE, KEY = "https.crt", "https.key"
 DAYS = 3650
@@ -92,10 +92,5 @@ def own_names(address: str) -> list[str]:
 
 def write_private(path: Path, data: bytes) -> None:
     """A new file of mode 0600, whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "wb") as file:
+    with new_file(path, synced=True) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

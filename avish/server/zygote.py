@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import termios
 import traceback
 from dataclasses import dataclass
@@ -111,9 +112,9 @@ def _shell(given: dict[str, Any], terminal: int, status: int) -> None:
         code = 130
     except BaseException:  # noqa: BLE001  (a bug; nothing of it may reach the terminal of somebody)
         with contextlib.suppress(OSError):
-            Path(f"/tmp/avish-ssh-{os.getpid()}.log").write_text(traceback.format_exc(), encoding="utf-8")  # noqa: S108
-        with contextlib.suppress(OSError):
-            os.write(1, f"internal error; details in /tmp/avish-ssh-{os.getpid()}.log\r\n".encode())
+            handle, name = tempfile.mkstemp(".log", "avish-ssh-")
+            os.write(handle, traceback.format_exc().encode())
+            os.write(1, f"internal error; details in {name}\r\n".encode())
     finally:
         with contextlib.suppress(OSError):
             os.write(status, bytes([code & 0xFF]))

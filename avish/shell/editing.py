@@ -7,11 +7,11 @@ from avish.lang.tree import Op
 from avish.lang.walk import Walk
 from avish.lang.written import names_file
 from avish.schema.model import ObjectType
-from avish.schema.types import Secret, Text, Type, shown
+from avish.schema.types import Secret, Text, Type
 from avish.shell import render
 from avish.shell.candidate import Body, Candidate, missing
 from avish.shell.effects import Call, Print, ReadFile, Stream, Warn
-from avish.shell.merge import rebase
+from avish.shell.merge import rebase, told
 from avish.shell.session import ALL_TENANTS, Run, Session, address, pipes_of, printed
 from avish.shell.showing import object_text
 from avish.shell.workspace import Step
@@ -128,8 +128,8 @@ def _rebase(session: Session, candidate: Candidate) -> Run:
         return
     theirs = yield from session.again(candidate.type, candidate.stored)
     body, clashes = rebase(candidate.type, candidate.stored, candidate.body, theirs)
-    for path, their, mine in clashes:
-        yield Warn(f"{path} was changed to {shown(their)} meanwhile; your {shown(mine)} is taken")
+    for text in told(clashes):
+        yield Warn(text)
     candidate.frames[0].value, candidate.stored, candidate.stale = body, theirs, False
 
 

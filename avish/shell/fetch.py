@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import IO, Any
 
 from avish.api.client import Client
 from avish.errors import ApplyError, ValidationError
+from avish.newfile import new_file, private_opener
 from avish.shell.effects import Fetch
 from avish.shell.files import confined
 
@@ -44,20 +44,15 @@ def _named(events: Iterator[dict[str, Any]], folder: Path) -> str:
     """A file that the controller names; it appears when it is whole."""
     first = next(events, {})
     target = folder / Path(str(first.get("name", "capture.pcapng"))).name
-    part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        part.touch(0o600)
-        with part.open("wb") as sink:
+        with new_file(target) as sink:
             for event in events:
                 _write(sink, event)
             size = sink.tell()
-        if size != first.get("size", size):
-            raise ApplyError(f"the download broke off after {size} of {first.get('size')} bytes")
-        part.replace(target)
+            if size != first.get("size", size):
+                raise ApplyError(f"the download broke off after {size} of {first.get('size')} bytes")
     except OSError as error:
         raise ApplyError(f"{target} cannot be written: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
     return str(target)
 
 
@@ -76,7 +71,7 @@ def _sink(effect: Fetch) -> Iterator[IO[bytes]]:
         raise ValidationError(f"packets are not for a terminal; from another machine: {HOW}")
     else:
         try:
-            file = Path(effect.to).expanduser().open("xb")
+            file = open(Path(effect.to).expanduser(), "xb", opener=private_opener)  # noqa: SIM115
         except OSError as error:
             raise ApplyError(f"{effect.to} cannot be written: {error.strerror}") from None
         with file:

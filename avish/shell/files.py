@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avish.errors import ApplyError, ValidationError
+from avish.newfile import PRIVATE, new_file
 from avish.shell.effects import CopyFile, FileEffect, ReadFile, RemoveFile, WriteFile
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ def handle(effect: FileEffect, *, dry: bool = False) -> str:
         return read(effect)
     if isinstance(effect, WriteFile):
         return effect.path if dry else write(effect)
-    if confined():
+    if confined() and isinstance(effect, CopyFile):
         raise ValidationError("over SSH you have no files here; scp takes captures and exports away", status=403)
     if dry:
-        return _spared(effect)
+        return effect.path if confined() and isinstance(effect, RemoveFile) else _spared(effect)
     return _copy(effect) if isinstance(effect, CopyFile) else _remove(effect)
 
 
@@ -94,15 +94,12 @@ def write(effect: WriteFile) -> str:
     if confined():
         return str(_exported("PUT", effect.path, {"text": effect.text})["name"])
     path = Path(effect.path).expanduser()
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if path.exists() and not path.is_file():
             raise ApplyError(f"{path} is no plain file")
-        beside.touch(0o600 if effect.secret else 0o644)
-        beside.write_text(effect.text)
-        beside.replace(path)
+        with new_file(path, PRIVATE if effect.secret else 0o644) as file:
+            file.write(effect.text.encode())
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise ApplyError(f"{path} cannot be written: {error.strerror}") from None
     return str(path)
 
@@ -118,6 +115,9 @@ def _copy(effect: CopyFile) -> str:
 
 
 def _remove(effect: RemoveFile) -> str:
+    if confined():
+        _exported("DELETE", effect.path)
+        return effect.path
     path = Path(effect.path).expanduser()
     try:
         _plain(path).unlink()

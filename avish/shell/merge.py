@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from avish.schema.model import Field, Message
-from avish.schema.types import Ref, ref_name
+from avish.schema.types import SENSITIVE, Ref, Secret, ref_name, shown
 
 Body = dict[str, Any]
 Keyed = dict[Any, Any]
 Clash = tuple[str, Any, Any]
-"""Field, their value, mine: both changed it, mine is taken."""
+"""Field, their value, mine: both changed it, mine is taken. Secrets in them are not in clear."""
 
 
 def rebase(message: Message, base: Body, mine: Body, theirs: Body, path: str = "") -> tuple[Body, list[Clash]]:
@@ -41,7 +42,7 @@ def _field(item: Field, base: Any, mine: Any, theirs: Any, path: str) -> tuple[A
     if item.list:
         return _list(item, base or [], mine or [], theirs or [], path)
     clash = not _equal(item, base, theirs) and not _equal(item, mine, theirs)
-    return copy.deepcopy(mine), [(path, theirs, mine)] if clash else []
+    return copy.deepcopy(mine), [(path, _tellable(item, theirs), _tellable(item, mine))] if clash else []
 
 
 def _list(item: Field, base: list[Any], mine: list[Any], theirs: list[Any], path: str) -> tuple[list[Any], list[Clash]]:
@@ -64,7 +65,7 @@ def _list(item: Field, base: list[Any], mine: list[Any], theirs: list[Any], path
         key for key in after if key in before and key not in others and not _equal(item, [before[key]], [after[key]])
     ]
     for key in lost:  # they took out what I changed: mine is taken
-        clashes.append((path, None, after[key]))
+        clashes.append((path, None, _tellable(item, after[key])))
         result.append(copy.deepcopy(after[key]))
     return result, clashes
 
@@ -102,6 +103,23 @@ def _key(item: Field, value: Any) -> str:
     if item.message is None or not item.message.key:
         return repr(_plain(item, value))
     return repr([_plain(item.message.fields[name], value.get(name)) for name in item.message.key])
+
+
+def _tellable(item: Field, value: Any) -> Any:
+    """A value without the secrets in it."""
+    if isinstance(value, list):
+        return [_tellable(item, one) for one in value]
+    if item.message is not None and isinstance(value, dict):
+        fields = item.message.fields
+        return {name: _tellable(fields[name], one) if name in fields else one for name, one in value.items()}
+    return SENSITIVE if value and isinstance(item.type, Secret) else value
+
+
+def told(clashes: Iterable[Clash], place: str = "") -> Iterator[str]:
+    """The clashes in words. ``place``: of the object."""
+    for path, theirs, mine in clashes:
+        where = f"{place}: {path}" if place else path
+        yield f"{where} was changed to {shown(theirs)} meanwhile; your {shown(mine)} is taken"
 
 
 def _plain(item: Field, value: Any) -> Any:

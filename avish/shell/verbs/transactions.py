@@ -12,7 +12,7 @@ from avish.shell import render
 from avish.shell.clock import local
 from avish.shell.difference import difference_text
 from avish.shell.effects import Call, Document, Effect, Print, Reply, Warn
-from avish.shell.merge import rebase
+from avish.shell.merge import rebase, told
 from avish.shell.rehearsal import VERBS, drafted, kernel_lines, rehearse, tried
 from avish.shell.session import Asked, Order, Run, Session, address, pipes_of
 from avish.shell.showing import answer
@@ -223,8 +223,8 @@ def _refreshed(session: Session, step: Step) -> Generator[Effect, Reply | None, 
     if step.body is None:
         return [replace(step, base=theirs)]
     body, clashes = rebase(kind, step.base, step.body, theirs)
-    for path, their, mine in clashes:
-        yield Warn(f"{step.place}: {path} was changed to {their!r} meanwhile; your {mine!r} is taken")
+    for text in told(clashes, step.place):
+        yield Warn(text)
     return [replace(step, body=body, base=theirs)]
 
 

@@ -1,6 +1,7 @@
 """The configuration as a file in the vendor's shape: out, in again, and everything that cannot be taken."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,12 @@ def test_the_file_may_be_wrapped_as_the_vendors_clients_do(rig):
     body = {"configuration": {"Pool": [{"name": "p", "uuid": "pool-7"}]}, "keep_uuid": True}
     assert taken(rig, body)["created"] == {"Pool": 1}
     assert rig.one("pool", "p")["uuid"] == "pool-7"
+
+
+@pytest.mark.parametrize("given", ["pool-\x1b[2Jx", "pool-a b", "pool-" + "x" * 101, "pool-", "pool-a/b", "vsvip-1"])
+def test_what_could_not_be_posted_as_a_uuid_is_none_in_a_file(rig, given):
+    assert taken(rig, {"Pool": [{"name": "p", "uuid": given}]}, keep_uuid="1")["created"] == {"Pool": 1}
+    assert re.fullmatch(r"pool-[0-9a-f-]{36}", rig.one("pool", "p")["uuid"])
 
 
 # --- what comes from another controller

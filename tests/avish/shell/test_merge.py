@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avish.schema.load import schema
-from avish.shell.merge import rebase
+from avish.shell.merge import rebase, told
 
 POOL = schema().object("pool")
 
@@ -44,3 +44,23 @@ def test_the_order_of_plain_values():
 def test_the_same_value_twice_is_two_elements():
     base, mine, theirs = ({"domain_name": names.split()} for names in ("a a", "a a b", "a a c"))
     assert rebase(POOL, base, mine, theirs)[0] == {"domain_name": ["a", "a", "c", "b"]}
+
+
+class TestSecrets:
+    MONITOR = schema().object("healthmonitor")
+
+    def clash(self, base, mine, theirs):
+        wrapped = [{"authentication": one} if one else {} for one in (base, mine, theirs)]
+        return rebase(self.MONITOR, *wrapped)[1]
+
+    def test_a_clash_does_not_tell_mine(self):
+        found = self.clash({"password": "<sensitive>"}, {"password": "hunter2"}, {"password": "changed"})
+        assert found == [("authentication.password", "<sensitive>", "<sensitive>")]
+        assert "hunter2" not in "".join(told(found))
+
+    def test_nor_what_stands_in_a_whole_message(self):
+        found = self.clash({"username": "u"}, {"username": "v", "password": "hunter2"}, None)
+        assert found == [("authentication", None, {"username": "v", "password": "<sensitive>"})]
+
+    def test_the_words_name_the_object(self):
+        assert list(told([("a", 1, 2)], "pool p")) == ["pool p: a was changed to 1 meanwhile; your 2 is taken"]
