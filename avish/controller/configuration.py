@@ -69,7 +69,7 @@ class Configuration:
             yield from ((kind, uuid) for uuid in config.table(kind))
 
     def _of_service(self, config: Config, name: str) -> list[Named]:
-        """The service, and all that it leads to; targets first."""
+        """The service, and all that it leads to, type by type as in a whole export."""
         uuid = config.uuid_of("virtualservice", name)
         if uuid is None:
             raise ValidationError(f"there is no virtualservice called {name!r}", status=404)

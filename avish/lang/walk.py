@@ -72,8 +72,8 @@ def _by_tokens(tree: Tree, frames: Sequence[Message], line: str, block: str | No
         return _with_block(tree, frames, lexed, block, abbreviate=abbreviate)
     tail = split(lexed)
     flags = next((i for i, token in enumerate(tail.commands) if _is_flag(token)), 0)
-    if flags and not frames and tail.commands[0].text[:3] in ("con", "deb"):  # configure, debug
-        return _flagged(tree, tail.commands[:flags], tail.commands[flags:], line, abbreviate=abbreviate)
+    if flags and not frames and _opens(tree, tail.commands[:flags], abbreviate=abbreviate):
+        return _tailed(_flagged(tree, tail.commands, flags, line, abbreviate=abbreviate), tail, line)
     return _ended(tree, frames, tail, line, abbreviate=abbreviate)
 
 
@@ -82,7 +82,11 @@ def _ended(tree: Tree, frames: Sequence[Message], tail: Tail, line: str, *, abbr
     walk = follow(tree, frames, tail.commands, line=line, abbreviate=abbreviate)
     if walk.node.end is None:
         raise _too_short(walk, line)
-    _finish(walk, tree)
+    return _tailed(_finish(walk, tree), tail, line)
+
+
+def _tailed(walk: Walk, tail: Tail, line: str) -> Walk:
+    """The walk with what stands behind its command; ParseError where that does not go with it."""
     walk.pipes, walk.form, walk.api_detail = tail.pipes, tail.form, tail.api_detail
     shows = any(op[0] in SHOWING for op in walk.ops)
     if (walk.form and not shows) or (walk.pipes and not shows and ("where",) not in walk.ops):
@@ -107,7 +111,9 @@ def _with_block(tree: Tree, frames: Sequence[Message], lexed: Lexed, block: str,
     if frames:
         text = "an object is given whole at the top only (save or cancel first)"
         raise ParseError(text, line=lexed.line, start=announced.start, end=len(lexed.line))
-    walk, kind = _opened(tree, head, lexed.line, abbreviate=abbreviate)
+    tail = split(Lexed(lexed.line, head))
+    walk, kind = _opened(tree, tail.commands, lexed.line, abbreviate=abbreviate)
+    _tailed(walk, tail, lexed.line)
     if _is_paths(block):
         from avish.lang import flags  # start-up pays for every import
 
@@ -124,12 +130,22 @@ def _is_paths(block: str) -> bool:
     return first.startswith("--") and not first.startswith("---")
 
 
-def _flagged(tree: Tree, head: Sequence[Token], tokens: Sequence[Token], line: str, *, abbreviate: bool) -> Walk:
-    """``configure pool p1 --servers.1.ip 10.1.1.1``: an object on one line."""
+def _opens(tree: Tree, head: Sequence[Token], *, abbreviate: bool) -> bool:
+    """Whether the words before a path open an object, or lack nothing but its name."""
+    try:
+        walk = follow(tree, [], head, line="", abbreviate=abbreviate)
+    except ParseError:
+        return False  # told by whoever reads the whole line
+    value = walk.node.value.op if walk.node.value is not None else None
+    return any(op is not None and op[0] == "open" for op in (*walk.ops, walk.node.leave, value))
+
+
+def _flagged(tree: Tree, tokens: Sequence[Token], first: int, line: str, *, abbreviate: bool) -> Walk:
+    """``configure pool p1 --servers.1.ip 10.1.1.1``: an object on one line; the ``first`` of the paths."""
     from avish.lang import flags
 
-    walk, kind = _opened(tree, head, line, abbreviate=abbreviate)
-    return _whole(walk, flags.parse(kind, tokens, line), replace=False)
+    walk, kind = _opened(tree, tokens[:first], line, abbreviate=abbreviate)
+    return _whole(walk, flags.parse(kind, tokens[first:], line), replace=False)
 
 
 def _opened(tree: Tree, head: Sequence[Token], line: str, *, abbreviate: bool) -> tuple[Walk, ObjectType]:

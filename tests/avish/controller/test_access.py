@@ -262,6 +262,20 @@ class TestPasswords:
                 assert b"Canary-7f3a9" not in path.read_bytes(), path
         assert people.controller.accounts.log_in("anna", "Canary-7f3a9", "test")["name"] == "anna"
 
+    def test_it_is_kept_before_anybody_else_commits(self, people):
+        accounts, seen = people.controller.accounts, []
+
+        def told(outcome, who):
+            seen.extend(accounts.record(change.uuid).get("password", "") for change in outcome.changes)
+
+        people.controller.committer.told.append(told)
+        people.post("user", name="nora", password="Canary-7f3a9")
+        requests = [{"method": "POST", "path": "/api/pool", "body": {"name": "p"}},
+                    {"method": "POST", "path": "/api/user", "body": {"name": "otto", "password": "Canary-8f3a9"}}]  # fmt: skip
+        assert people.call("POST", "/api/transaction", {"requests": requests}).status == 200
+        assert [bool(one) for one in seen] == [True, False, True]
+        assert accounts.log_in("otto", "Canary-8f3a9", "test")["name"] == "otto"
+
     def test_the_same_body_again_keeps_it(self, people):
         people.change("user", "anna", password="Canary-7f3a9")
         people.change("user", "anna", full_name="Anna")

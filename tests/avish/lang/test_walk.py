@@ -430,3 +430,35 @@ def test_a_word_that_is_only_refused_makes_no_abbreviation_ambiguous():
     assert [op[0] for op in walked("conf pool p", abbreviate=True).ops] == ["open"]
     assert TREE.root.words["convert"].vain
     assert not TREE.root.words["configure"].vain
+
+
+class TestTails:
+    """What stands behind an object that is given whole."""
+
+    PATH = "configure pool p --servers.1.ip 10.1.1.1"
+
+    @pytest.mark.parametrize("tail", ["| json", "| count", "| grep x", "--json"])
+    def test_pipes_go_with_a_show_command(self, tail):
+        with pytest.raises(ParseError, match="goes with a show command") as found:
+            walked(f"{self.PATH} {tail}")
+        assert found.value.line[found.value.start :].startswith(tail.split()[0])
+
+    def test_the_calls_of_an_object_on_one_line_are_told(self):
+        assert walked(f"{self.PATH} --api-detail").api_detail
+
+    @pytest.mark.parametrize("tail", ["| json", "--json"])
+    def test_nor_do_they_go_with_a_block(self, tail):
+        with pytest.raises(ParseError, match="goes with a show command"):
+            walked(f"configure pool p {tail} << END", block="enabled: true")
+        assert walked("configure pool p << END", block="enabled: true").ops[-1] == ("save",)
+
+    def test_what_begins_like_configure_is_no_object(self):
+        assert ops("show running_config --obj_type pool")[-1] == ("run", "show running_config")
+
+    def test_an_abbreviated_debug_object_takes_paths(self):
+        made = walked("deb serviceengine se1 --capture True", abbreviate=True)
+        assert [op[0] for op in made.ops] == ["open", "body", "save"]
+
+    def test_an_object_without_its_name_lacks_that(self):
+        with pytest.raises(ParseError, match="You must enter the object name"):
+            walked("configure pool --servers.1.ip 10.1.1.1")
