@@ -92,6 +92,8 @@ def backup_goes_somewhere(checked: Checked) -> Iterator[Issue]:
             f"{' and '.join(missing)} missing: give {'it' if len(missing) == 1 else 'them'}, "
             "or set no upload_to_remote_host",
         )
+    elif checked.body.get("upload_to_remote_host"):
+        yield checked.warning("upload_to_remote_host", "is kept; no copy is made from here (save_local keeps files)")
     if checked.body.get("upload_to_s3"):
         yield checked.warning("upload_to_s3", "is kept; no object store is reached from here (save_local keeps files)")
 

@@ -123,6 +123,9 @@ class Store(Protocol):
     def note(self, key: str) -> Any:
         """What was kept under ``key`` beside the configuration (any JSON value); None when nothing was."""
 
+    def notes(self, prefix: str) -> dict[str, Any]:
+        """What was kept under the keys that begin so, by the rest of each key."""
+
     def keep(self, notes: Mapping[str, Any]) -> None:
         """Keep values beside the configuration, all or none; None forgets one."""
 
@@ -223,6 +226,12 @@ class SqliteStore:
         """What was kept under ``key`` beside the configuration; None when nothing was."""
         rows = self._rows("SELECT value FROM meta WHERE key = ?", NOTE + key)
         return json.loads(rows[0][0]) if rows else None
+
+    def notes(self, prefix: str) -> dict[str, Any]:
+        """What was kept under the keys that begin so, by the rest of each key."""
+        start = NOTE + prefix
+        rows = self._rows("SELECT key, value FROM meta WHERE substr(key, 1, ?) = ?", len(start), start)
+        return {key.removeprefix(start): json.loads(value) for key, value in rows}
 
     def ids(self) -> Ids:
         """All numbers given out."""

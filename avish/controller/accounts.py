@@ -49,7 +49,7 @@ class Accounts:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self.lockout = Lockout(self.clock)
+        self.lockout = Lockout(self.clock, self.store)
 
     # --- who there is
 

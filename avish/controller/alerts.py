@@ -79,7 +79,7 @@ class Alerts:
         return [
             {"server": f"{server['syslog_server']}:{server.get('syslog_server_port', 514)}",
              "result": self._outlet.syslog(server, sender, alert) or "sent"}
-            for server, sender in self._servers()
+            for server, sender in servers(self._config())
         ]  # fmt: skip
 
     def _run(self) -> None:
@@ -115,7 +115,7 @@ class Alerts:
     def _raise(self, config: Body, event: Event, now: float) -> None:
         text = config.get("summary") or event["event_description"]
         alert = {"name": config["name"], "text": text, "time": now, "event_id": event["event_id"], "event": event}
-        failed = [f"{server['syslog_server']}: {why}" for server, sender in self._servers()
+        failed = [f"{server['syslog_server']}: {why}" for server, sender in servers(self._config())
                   if (why := self._outlet.syslog(server, sender, alert))]  # fmt: skip
         failed += self._outlet.scripts(alert)
         for why in failed:
@@ -131,10 +131,12 @@ class Alerts:
             ALERT, f"{config['name']}: {text}", obj=("alertconfig", config["uuid"], config["name"]), details=details
         )
 
-    def _servers(self) -> Iterator[tuple[Mapping[str, Any], str]]:
-        for config in self._config().all("alertsyslogconfig"):
-            for server in config.get("syslog_servers", []):
-                yield server, config.get("sender_hostname", "")
+
+def servers(config: Config) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Every syslog server, and what it is told as the sender."""
+    for one in config.all("alertsyslogconfig"):
+        for server in one.get("syslog_servers", []):
+            yield server, one.get("sender_hostname", "")
 
 
 def matches(config: Body, event: Event) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from avish.api.request import Request, Response
 from avish.controller.alerts import Alerts
 from avish.controller.events import Events
+from avish.controller.forwarding import Forwarder
 from avish.controller.metrics import Timings
 from avish.controller.rings import Rates
 
@@ -21,6 +22,7 @@ class Records:
 
     events: Events
     alerts: Alerts
+    forwarder: Forwarder
     rates: Rates
     commits: Timings
     requests: Timings
@@ -30,10 +32,12 @@ class Records:
         """Begin to write and to look."""
         self.events.start()
         self.alerts.start()
+        self.forwarder.start()
 
     def close(self) -> None:
         """Write what waits."""
         self.alerts.stop()
+        self.forwarder.stop()
         self.events.close()
 
     def resources(self) -> Mapping[tuple[str, ...], Mapping[str, Handler]]:

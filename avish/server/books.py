@@ -16,6 +16,7 @@ from avish.controller.captures import Captures
 from avish.controller.commit import Committer, Outcome
 from avish.controller.engines import Engine
 from avish.controller.events import Events, line
+from avish.controller.forwarding import Forwarder
 from avish.controller.metrics import Collector, Timings
 from avish.controller.records import Records
 from avish.controller.rings import Rates
@@ -30,8 +31,10 @@ Place = tuple[str, int] | None
 def open_records(home: Home, committer: Committer, audit: Audit) -> Records:
     """The books of a home; commits and logins write themselves down, and under systemd all goes to the journal."""
     events = Events(home.events, time.time)
-    alerts = Alerts(events, lambda: committer.head.config, SystemOutlet(home.alert_scripts), time.time)
-    records = Records(events, alerts, Rates(), commits=Timings(), requests=Timings(), home=home.path)
+    outlet = SystemOutlet(home.alert_scripts)
+    alerts = Alerts(events, lambda: committer.head.config, outlet, time.time)
+    forwarder = Forwarder(lambda: committer.head.config, outlet)
+    records = Records(events, alerts, forwarder, Rates(), commits=Timings(), requests=Timings(), home=home.path)
 
     def told(outcome: Outcome, who: Who) -> None:
         records.commits.add(outcome.seconds)
@@ -40,6 +43,8 @@ def open_records(home: Home, committer: Committer, audit: Audit) -> Records:
 
     committer.told.append(told)
     audit.told.append(events.audited)
+    audit.told.append(forwarder.audited)
+    events.listen(forwarder.happened)
     if os.environ.get("JOURNAL_STREAM"):
         events.listen(lambda event: log.info("%s", line(event)))
     return records

@@ -47,9 +47,12 @@ from avish.schema.load import schema
 from avish.schema.model import Schema
 from avish.server.agents import agent_of
 from avish.server.books import collector, open_records, scraped
+from avish.server.chores import Chores
 from avish.server.home import EngineSpec, Home, socket_group
 from avish.server.http import Door, Front
+from avish.server.logs import LOOK_SECONDS, rotate
 from avish.server.notify import live, tell
+from avish.server.schedules import Schedules
 from avish.server.sockets import listen, listen_at
 from avish.server.tls import certificate_hash, context, own_names
 from dataplane.driver import Driver
@@ -93,18 +96,22 @@ class Controller:
     sessions: Sessions
     records: Records
     monitor: Monitor
+    schedules: Schedules
+    chores: Chores
 
     def start(self) -> None:
         """Take back the commit that was not confirmed in time, if any; begin to watch the engines."""
         self.records.start()
         self.deadline.start()
         self.monitor.start()
+        self.chores.start()
         for worker in self.workers:
             worker.start()
 
     def stop(self) -> None:
         """End captures, workers and store; the engines forward on."""
         self.notices.close()
+        self.chores.stop()
         self.audit.anchor()
         self.captures.shutdown()
         self.deadline.stop()
@@ -172,6 +179,7 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
     workers = [Worker(engine, committer, met) for engine in engines.values()]
     deadline = Deadline(confirmations, rollbacks, notices)
     monitor = Monitor(committer, engines, records.rates, records.events, captures)
+    schedules = Schedules(home, committer, store, records.events, time.time)
     return Controller(
         api,
         committer,
@@ -187,7 +195,21 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
         sessions,
         records,
         monitor,
+        schedules,
+        _chores(home, schedules, committer),
     )
+
+
+def _chores(home: Home, schedules: Schedules, committer: Committer) -> Chores:
+    """What is done from time to time; a commit may have changed what that is."""
+
+    def put_aside() -> float:
+        rotate(home.log)
+        return LOOK_SECONDS
+
+    chores = Chores([schedules.look, put_aside])
+    committer.told.append(lambda _, __: chores.wake())
+    return chores
 
 
 def _drivers(engines: Mapping[str, Engine]) -> Callable[[str], Driver]:

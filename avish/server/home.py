@@ -76,6 +76,11 @@ class Home:
         return self.path / "captures"
 
     @property
+    def backups(self) -> Path:
+        """The folder of scheduled backups."""
+        return self.path / "backups"
+
+    @property
     def events(self) -> Path:
         """The events."""
         return self.path / "events.db"

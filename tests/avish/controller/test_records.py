@@ -281,3 +281,53 @@ def test_who_comes_in_and_what_is_captured_is_told(ftp_rig):
     ftp_rig.controller.audit.write("login refused", "joe", "1.2.3.4", reason="wrong password")
     found = ftp_rig.get("/api/events", contains="joe")["event"]
     assert [one["event_description"] for one in found] == ["joe logged in", "joe was refused: wrong password"]
+
+
+class TestForwarding:
+    """What the syslog servers get besides alerts."""
+
+    @pytest.fixture
+    def sent(self, rig):
+        forwarder = rig.controller.records.forwarder
+        forwarder._outlet = outlet = Outlet()
+        rig.post("alertsyslogconfig", name="s", syslog_servers=[{"syslog_server": "10.0.0.1", "udp": True}])
+
+        def sent():
+            forwarder.send()
+            texts = [text for _, _, text in outlet.sent]
+            outlet.sent.clear()
+            return texts
+
+        sent()
+        return sent
+
+    def test_the_audit_goes_there_line_by_line(self, rig, sent):
+        made = rig.call("POST", "/api/pool", {"name": "p"})
+        rig.controller.audit.write("login refused", "joe", "1.2.3.4", reason="wrong password")
+        change, refused = sent()
+        assert change.startswith("admin from test: change method=POST path=/api/pool status=201 tenant=admin")
+        assert change.endswith(f", request {made.headers['X-Avish-Request']}")
+        assert refused == "joe from 1.2.3.4: login refused reason=wrong password"
+
+    def test_so_do_events_of_the_system(self, rig, sent):
+        rig.controller.records.events.add("SE_DOWN", "service engine se1 is away")
+        assert sent() == ["service engine se1 is away"]
+
+    def test_each_is_switched_off_by_its_alertconfig(self, rig, sent):
+        rig.change("alertconfig", "Syslog-Config-Events", enabled=False)
+        sent()
+        rig.post("pool", name="p")
+        rig.controller.records.events.add("SE_DOWN", "away")
+        assert sent() == ["away"]
+        rig.change("alertconfig", "Syslog-System-Events", enabled=False)
+        rig.controller.records.events.add("SE_DOWN", "away")
+        assert sent() == []
+
+    def test_a_slow_server_costs_messages_and_says_so(self, rig, sent):
+        forwarder = rig.controller.records.forwarder
+        forwarder._queue.maxsize = 2
+        for number in range(5):
+            rig.controller.records.events.add("SE_DOWN", f"event {number}")
+        first, second = sent()
+        assert "3 messages before this one were left out" in first
+        assert second == "event 1"
