@@ -13,7 +13,17 @@ from dataplane import flowfilter
 from dataplane.diff import Plan, Step, applied, diff
 from dataplane.driver import Capture
 from dataplane.errors import RefusedError, UnreachableError
-from dataplane.model import EVERY_FLOW, FlowMatch, Interface, Row, SeState, nat_counters, service_counter, version
+from dataplane.model import (
+    EVERY_FLOW,
+    FlowMatch,
+    Interface,
+    Row,
+    SeState,
+    nat_counters,
+    security_counter,
+    service_counter,
+    version,
+)
 from dataplane.refusals import Surroundings, refusals
 from dataplane.ruleset import listener_conflicts, render
 from dataplane.rulewords import BOTH
@@ -120,6 +130,7 @@ class FakeDriver:
     def counters(self) -> dict[str, tuple[int, int]]:
         self._asked("counters")
         names = [service_counter(number) for number in self.kernel.services]
+        names += [security_counter(one.id, rule.index) for one in self.kernel.services.values() for rule in one.policy]
         names += [name for number in self.kernel.nat for name in nat_counters(number)]
         return {name: self.counter_values.get(name, (0, 0)) for name in names}
 

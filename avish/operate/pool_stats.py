@@ -12,7 +12,7 @@ from avish.operate.flows import seconds
 from avish.operate.listing import Listing
 from avish.operate.service_stats import carriers, mark_of
 from avish.operate.traffic import Traffic, by_server, server_stats, summed
-from avish.operate.view import View
+from avish.operate.view import View, configured
 from dataplane.model import Service
 
 Servers = dict[tuple[str, int], Traffic]
@@ -118,6 +118,29 @@ def server_internal(view: View, body: Body) -> list[dict[str, Any]]:
     return found
 
 
+def internal(view: View, body: Body) -> dict[str, Any]:
+    """The pool with its configuration, how many services use it, and how its servers stand in the kernel."""
+    slots = _slots(view, body)
+    return {
+        "oper_status": pool.summary(view, body)["oper_status"],
+        "pool_config": configured(view, body),
+        "num_servers": len(body.get("servers", [])),
+        "ref_count": len(users(view, body)),
+        "num_persistence_objs": sum(1 for _ in persistence(view, body).rows),
+        "picker": _picker(view, body),
+        "slots": [
+            {"ip_addr": server["ip"], "port": port, "slots": slots.get((ip, port), slots.get((ip, 0), 0))}
+            for server, ip, port in _servers(view, body)
+        ],
+    }
+
+
+def debug(view: View, body: Body) -> dict[str, Any]:
+    """State of the pool, and how the health checks of its servers went."""
+    status = pool.summary(view, body)["oper_status"]
+    return {"uuid": body["uuid"], "oper_status": status, "hmon_stat": [pool.hmonstat(view, body)]}
+
+
 def _states(view: View, body: Body) -> dict[tuple[str, int], Any]:
     """The state of each server, by address and port."""
     rows = pool.server_summary(view, body)
@@ -171,7 +194,7 @@ def persistence(view: View, body: Body) -> Listing:
 
 def _bound(view: View, body: Body, members: list[Body], marks: set[int]) -> Iterator[dict[str, Any]]:
     own = {server["ip"]["addr"] for server in body.get("servers", [])}
-    for member in members:
+    for member in members if not view.query.get("persistence_cookie") else ():
         for row in view.engine(member).driver.facts("persisted"):
             if row["mark"] not in marks or row["ip"] not in own:
                 continue
@@ -192,7 +215,7 @@ def _bound(view: View, body: Body, members: list[Body], marks: set[int]) -> Iter
 def hmon(view: View, body: Body) -> dict[str, Any]:
     """The health monitors in effect, as configured."""
     monitors = [found for ref in body.get("health_monitor_refs", []) if (found := view.config.target(ref))]
-    return {"health_monitor": [{k: v for k, v in one.items() if not k.startswith("_")} for one in monitors]}
+    return {"health_monitor": [configured(view, one) for one in monitors]}
 
 
 def services(view: View, body: Body) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from avish.operate.counts import Count
 from avish.operate.flows import ALL_BITS, TCP, UDP, connections_of
 from avish.operate.listing import Listing
 from avish.operate.traffic import Traffic, l4_stats, of_service, summed
-from avish.operate.view import View, envelope
+from avish.operate.view import View, configured, envelope
 from avish.operate.virtualservice import summary
 from dataplane.model import FlowMatch, security_counter, service_counter
 
@@ -165,6 +165,32 @@ def _decided(view: View, members: list[Body], policy: Body, mark: int) -> list[d
             hits = Count(sum(found))
             rows.append({"index": rule["index"], "name": rule.get("name", ""), "hits": hits, "action_hits": hits})
     return rows
+
+
+def policy_detail(view: View, body: Body) -> dict[str, Any]:
+    """The policy as it is configured, and what each of its rules decided."""
+    stats = policy_stats(replace(view, query={**view.query, "disable_aggregate": ""}), body)
+    policy = view.config.target(body.get("network_security_policy_ref")) or {}
+    return {"policy": configured(view, policy), "rule_stats": stats["rule_stats"]}
+
+
+def dosstat(view: View, body: Body) -> Any:
+    """Connections that rules of the security policy denied; 0 without a policy."""
+    policy = view.config.target(body.get("network_security_policy_ref")) or {}
+    denying = {rule["index"] for rule in policy.get("rules", []) if str(rule.get("action", "")).endswith("_DENY")}
+    mark, members = mark_of(view, body), carriers(view, body)
+    groups = [[one] for one in members] if filters.per_engine(view.query) else [members]
+    blocks = []
+    for group in groups:
+        rows = _decided(view, group, policy, mark)
+        head = envelope(group[0]) if len(group) == 1 else {"uuid": body["uuid"]}
+        blocks.append({**head, "policy_drops": Count(sum(row["hits"] for row in rows if row["index"] in denying))})
+    return _answer(blocks)
+
+
+def client_summary(view: View, body: Body) -> dict[str, Any]:
+    """How many clients have open connections."""
+    return {"uuid": body["uuid"], "num_client_objs": len(clients(view, body)["client_entry"])}
 
 
 def placement(view: View, body: Body) -> dict[str, Any]:

@@ -31,6 +31,40 @@ IP = {
     "ips_idropped": "InDiscards",
 }
 IP_MORE = {"ips_badsum": "InCsumErrors", "ips_tooshort": "InTruncatedPkts", "ips_cantforward": "InNoRoutes"}
+IP6 = {
+    "ip6s_total": "InReceives",
+    "ip6s_badvers": "InHdrErrors",
+    "ip6s_toobig": "InTooBigErrors",
+    "ip6s_tooshort": "InTruncatedPkts",
+    "ip6s_fragments": "ReasmReqds",
+    "ip6s_fragdropped": "ReasmFails",
+    "ip6s_fragtimeout": "ReasmTimeout",
+    "ip6s_forward": "OutForwDatagrams",
+    "ip6s_cantforward": "InNoRoutes",
+    "ip6s_delivered": "InDelivers",
+    "ip6s_localout": "OutRequests",
+    "ip6s_odropped": "OutDiscards",
+    "ip6s_reassembled": "ReasmOKs",
+    "ip6s_fragmented": "FragOKs",
+    "ip6s_ofragments": "FragCreates",
+    "ip6s_cantfrag": "FragFails",
+    "ip6s_noroute": "OutNoRoutes",
+    "ip6s_idropped": "InDiscards",
+}
+DROPPED = {"unknown_protocol": "InUnknownProtos", "ip_frag_full": "ReasmFails", "ip_frag_incomplete": "ReasmTimeout"}
+ICMP6_KINDS = {
+    "ICMP6_ECHO_REQUEST": "Echos",
+    "ICMP6_ECHO_REPLY": "EchoReplies",
+    "ICMP6_DST_UNREACH": "DestUnreachs",
+    "ICMP6_PACKET_TOO_BIG": "PktTooBigs",
+    "ICMP6_TIME_EXCEEDED": "TimeExcds",
+    "ICMP6_PARAM_PROB": "ParmProblems",
+    "ND_ROUTER_SOLICIT": "RouterSolicits",
+    "ND_ROUTER_ADVERT": "RouterAdvertisements",
+    "ND_NEIGHBOR_SOLICIT": "NeighborSolicits",
+    "ND_NEIGHBOR_ADVERT": "NeighborAdvertisements",
+    "ND_REDIRECT": "Redirects",
+}
 ICMP_KINDS = {
     "ICMP_ECHOREQ": "Echos",
     "ICMP_ECHOREPLY": "EchoReps",
@@ -60,6 +94,34 @@ def icmpstat(view: View, body: Body) -> dict[str, Any]:
         "icps_outhist": counted(found, {ours: f"Out{kind}" for ours, kind in ICMP_KINDS.items()}),
         "more_stats": counted(found, {"icps_error": "InErrors", "icps_checksum": "InCsumErrors"}),
     }
+
+
+def ip6stat(view: View, body: Body) -> dict[str, Any]:
+    """IPv6 of the engine's namespace."""
+    return envelope(body) | counted(_ipv6(view, body, "Ip6"), IP6)
+
+
+def icmp6stat(view: View, body: Body) -> dict[str, Any]:
+    """ICMPv6 received and sent by kind."""
+    found = _ipv6(view, body, "Icmp6")
+    return envelope(body) | {
+        "icp6s_inhist": counted(found, {ours: f"In{kind}" for ours, kind in ICMP6_KINDS.items()}),
+        "icp6s_outhist": counted(found, {ours: f"Out{kind}" for ours, kind in ICMP6_KINDS.items()}),
+        "more_stats": counted(found, {"icp6s_error": "InErrors", "icp6s_checksum": "InCsumErrors"}),
+    }
+
+
+def _ipv6(view: View, body: Body, group: str) -> dict[str, int]:
+    found: dict[str, int] | None = view.engine(body).driver.facts("protocols").get(group)
+    if found is None:
+        raise UnavailableError(f"the kernel of {body['name']} has no IPv6: there is nothing to count")
+    return found
+
+
+def dosstat(view: View, body: Body) -> dict[str, Any]:
+    """What the kernel dropped as malformed; attacks that Linux does not tell apart are left out."""
+    groups = view.engine(body).driver.facts("protocols")
+    return envelope(body) | counted(groups.get("Ip", {}), DROPPED)
 
 
 def arpstat(view: View, body: Body) -> dict[str, Any]:

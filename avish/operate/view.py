@@ -196,6 +196,21 @@ class View:
         return target["name"] if target else ""
 
 
+def configured(view: View, body: Body) -> dict[str, Any]:
+    """An object as a part of an answer: references with the names of what they lead to."""
+    return {name: _named(view, name, value) for name, value in body.items() if not name.startswith("_")}
+
+
+def _named(view: View, name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return configured(view, value)
+    if isinstance(value, list):
+        return [_named(view, name, one) for one in value]
+    if isinstance(value, str) and name.endswith(("_ref", "_refs")) and (known := view.name_of(value)):
+        return f"{value}#{known}"
+    return value
+
+
 def envelope(body: Body) -> dict[str, Any]:
     """How a table of a service engine begins; the kernel has one table for all cores."""
     return {"se_ref": f"{body['name']}:{body['uuid']}", "proc_id": "C0_L4"}

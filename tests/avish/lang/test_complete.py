@@ -30,7 +30,11 @@ def texts(before, *lines):
         ("debug ", (), ["controller", "serviceengine", "virtualservice"]),
         ("debug serviceengine ", (), ["NAME", "se1"]),
         ("show debug serviceengine ", (), ["NAME", "se1", "<cr>"]),
-        ("show pool p1 ", (), ["summary", "server", "detail", "hmon", "algo", "vs", "persistence", "<cr>"]),
+        (
+            "show pool p1 ",
+            (),
+            ["summary", "server", "detail", "hmon", "algo", "vs", "persistence", "internal", "debug", "<cr>"],
+        ),
         ("show pool p1 server ", (), ["summary", "detail", "internal", "hmonstat", "rate"]),
         ("show pool p1 summary ", (), ["<cr>"]),
         ("show serviceengine se1 nat", (), ["natpolicystat", "natpolicystats", "nat-flows", "natstat"]),
