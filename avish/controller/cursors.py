@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -27,6 +28,22 @@ class _Open:
     head: Mapping[str, Any]
     ready: list[Any]
     used: float
+    coming: Future[list[Any]] | None = None
+    """Rows that are being read while the page before is on its way; nobody else reads meanwhile."""
+
+    def read(self, count: int) -> list[Any]:
+        """Up to ``count`` rows. Raises what the rows raise."""
+        if self.coming is not None:
+            coming, self.coming = self.coming, None
+            self.ready += coming.result()
+        found, self.ready = self.ready[:count], self.ready[count:]
+        return found + list(islice(self.rows, count - len(found)))
+
+    def close(self) -> None:
+        """Let go of what the rows are read from."""
+        if self.coming is not None:
+            wait([self.coming])
+        close(self.rows)
 
 
 class Cursors:
@@ -35,6 +52,7 @@ class Cursors:
     def __init__(self) -> None:
         self._open: dict[str, _Open] = {}
         self._lock = threading.Lock()
+        self._readers = ThreadPoolExecutor(2, "page")
 
     def first(self, listing: Listing, size: int) -> dict[str, Any]:
         """The first page; with a token when there is more."""
@@ -46,13 +64,16 @@ class Cursors:
             found = self._open.pop(token, None)
         if found is None:
             raise ValidationError(f"there is no page {token!r}: ask for the first one again", status=404)
-        return self._page(found, size)
+        return self._page(found, size, ahead=True)
 
-    def _page(self, answer: _Open, size: int) -> dict[str, Any]:
-        rows = [*answer.ready, *islice(answer.rows, size + 1 - len(answer.ready))]
+    def _page(self, answer: _Open, size: int, *, ahead: bool = False) -> dict[str, Any]:
+        """A page. ``ahead``: whoever asks for a second page wants all, and the next is read meanwhile."""
+        rows = answer.read(size + 1)
         page: dict[str, Any] = {**answer.head, answer.key: rows[:size]}
         if len(rows) > size:
-            answer.ready, answer.used = rows[size:], time.monotonic()
+            answer.ready, answer.used = [*rows[size:], *answer.ready], time.monotonic()
+            if ahead:
+                answer.coming = self._readers.submit(lambda: list(islice(answer.rows, size)))
             page[NEXT] = self._keep(answer)
         return page
 
@@ -66,7 +87,7 @@ class Cursors:
             dropped = [self._open.pop(name) for name in old if name in self._open]
             self._open[token] = answer
         for one in dropped:
-            close(one.rows)
+            one.close()
         return token
 
 

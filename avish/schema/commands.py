@@ -34,7 +34,7 @@ Words = Mapping[str, str]
 
 
 def commands_of(files: dict[str, Any], words: Words, make: MakeField) -> list[Command]:
-    """The commands of the YAML ``files``; SchemaError names file and path."""
+    """The commands of the YAML ``files``, those that are not offered last; SchemaError names file and path."""
     result: dict[tuple[str, ...], Command] = {}
     for name, entries in files.items():
         for number, entry in enumerate(entries or []):
@@ -43,7 +43,7 @@ def commands_of(files: dict[str, Any], words: Words, make: MakeField) -> list[Co
                 if command.path in result:
                     raise (Place(name, f"[{number}]") / "path").error(f"{raw['path']!r} stands here twice")
                 result[command.path] = command
-    return list(result.values())
+    return sorted(result.values(), key=lambda command: command.hidden)
 
 
 def _each(entry: Any) -> list[Any]:

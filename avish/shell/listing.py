@@ -23,6 +23,8 @@ def table(page: Rows) -> str:
     """A page as a Field/Value table, or with columns."""
     if page.columns:
         return render.columns_table(page.columns, page.rows)
+    if not page.first and (text := _alike(page)):
+        return text
     pairs: list[tuple[str, str]] = list(render.plain_rows(page.head)) if page.first else []
     for number, one in enumerate(page.rows, page.number):
         label = f"{page.key}[{number}]"
@@ -32,6 +34,31 @@ def table(page: Rows) -> str:
         else:
             pairs.append((label, render.cell(one)))
     return _box(pairs)
+
+
+def _alike(page: Rows) -> str:
+    """The table of rows with the same keys and short plain values, a whole row at once; "" for other rows."""
+    keys = tuple(page.rows[0]) if page.rows and isinstance(page.rows[0], dict) else ()
+    if not keys or any(type(row) is not dict or tuple(row) != keys for row in page.rows):
+        return ""
+    values = [value for row in page.rows for value in row.values()]
+    if not {type(value) for value in values} <= {int, str}:
+        return ""
+    texts = list(map(str, values))
+    widest, everything = max(map(len, texts)), " ".join(texts)
+    if widest > render.WRAP or "/api/" in everything or not everything.isprintable():
+        return ""
+    last = len(f"{page.key}[{page.number + len(page.rows) - 1}]")
+    left, right = max([5, last, *(len(name) + 2 for name in keys)]), max(5, widest)
+    rule = f"+{'-' * (left + 2)}+{'-' * (right + 2)}+"
+    fields = "\n".join(f"| {'  ' + name:<{left}} | ".replace("%", "%%") + f"%-{right}s |" for name in keys)
+    line = f"| %-{left}s | {'':<{right}} |\n{fields}"
+    size = len(keys)
+    lines = [
+        line % (f"{page.key}[{number}]", *texts[start : start + size])
+        for number, start in enumerate(range(0, len(texts), size), page.number)
+    ]
+    return "\n".join([rule, f"| {'Field':<{left}} | {'Value':<{right}} |", rule, *lines, rule])
 
 
 def _rows(message: Mapping[str, Any], indent: str) -> Iterator[tuple[str, str]]:
