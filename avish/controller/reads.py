@@ -18,6 +18,7 @@ from avish.controller.bodies import Renderer, selected, without_defaults
 from avish.controller.commit import Head
 from avish.controller.cursors import Cursors
 from avish.controller.engines import Engine
+from avish.controller.founded import Founded
 from avish.errors import ValidationError
 from avish.operate.listing import Listing
 from avish.operate.registry import RUN, RUNTIME
@@ -37,6 +38,8 @@ class Wanted:
     joins: tuple[str, ...] = ()
     runtime: bool = False
     skip_default: bool = False
+    founded: bool = False
+    """Mark what a fresh controller has by itself."""
     refers_to: str = ""
     referred_by: str = ""
     """type:uuid of an object that those asked for refer to (are referred to by)."""
@@ -57,6 +60,7 @@ class Wanted:
             joins=_words(query.get("joins", "")),
             runtime="runtime" in _words(query.get("join_subresources", "")),
             skip_default=query.get("skip_default", "").lower() in ("true", "1"),
+            founded=query.get("founded") == "1",
             refers_to=query.get("refers_to", "").rpartition(":")[2],
             referred_by=query.get("referred_by", "").rpartition(":")[2],
             page=max(_number(query, "page", 1), 1),
@@ -83,6 +87,8 @@ def _size(query: Mapping[str, str]) -> int:
 ROWS, MOST_ROWS = 500, 10_000
 BESIDE = {("serviceengine", "probe"): "se.probe"}
 """Functions that verbs of the shell ask for, by object type and path."""
+FOUNDED = "_founded"
+"""Key of the mark; not part of the object."""
 CLEAR = "/clear"
 """How the path of a command ends whose counters shall start again."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -121,6 +127,7 @@ class Reads:
         self.engine_names = engines.keys()
         self._switch = switch
         self._renderer = Renderer()
+        self._founded = Founded(schema)
         self._commands = {
             (argument[1:-1], command.api): command.run
             for command in schema.commands
@@ -186,6 +193,8 @@ class Reads:
             body[debug.STATUS] = status
         if wanted.runtime and kind.name in RUNTIME:
             body["runtime"] = RUNTIME[kind.name](moment.view, stored)
+        if wanted.founded and self._founded.holds(moment.view.config, kind, stored):
+            body[FOUNDED] = True
         return body
 
     def command(self, moment: Moment, kind: ObjectType, uuid: str, api: str, method: str = "GET") -> Any:

@@ -65,9 +65,9 @@ class Direct:
 
     def __init__(self, lab):
         self._lab = lab
-        self.tenant = "admin"
+        self.tenant, self.user = "admin", "admin"
         self.home = lab.home.path
-        self.tenant = "admin"
+        self.tenant, self.user = "admin", "admin"
 
     def twin(self):
         return self
@@ -80,7 +80,7 @@ class Direct:
         if comment:
             headers["x-avish-comment"] = quote(comment)
         sent = None if body is None else json.loads(json.dumps(body))
-        request = Request(method, path, dict(query or {}), sent, "admin", "unix", "ctlr1", headers)
+        request = Request(method, path, dict(query or {}), sent, self.user, "unix", "ctlr1", headers)
         response = self._lab.controller.api.handle(request)
         received = None if response.body is None else json.loads(json.dumps(response.body))
         warnings = tuple(json.loads(response.headers.get("X-Avish-Warnings", "[]")))

@@ -223,3 +223,36 @@ def test_a_controller_without_the_engines_takes_everything_else(make):
     assert "engines come from the topology" in told
     places = {place for place in first.objects() if "serviceengine" not in place[0]}
     assert places <= set(second.objects())
+
+
+class TestWhoseItIs:
+    """What a fresh controller has by itself is left out, told by content."""
+
+    def test_nothing_but_engines_of_a_fresh_one(self, make):
+        printed = Batch(make("fresh")).run("show running_config\n")
+        assert [line.split()[:2] for line in printed.splitlines() if line.startswith("configure")] == [
+            ["configure", "serviceengine"]
+        ] * 2
+
+    def test_one_that_was_written_later_is_no_user_s(self, make):
+        """As those are that a later release brings in, or writes again."""
+        batch = Batch(make("later"))
+        batch.run("configure applicationprofile System-FTP description mine\nsave\n")
+        batch.run("configure applicationprofile System-FTP\nno description\nsave\n")
+        assert "System-FTP" not in batch.run("show running_config\n")
+
+    def test_one_that_was_changed_is_the_user_s(self, make):
+        batch = Batch(make("changed"))
+        batch.run("configure applicationprofile System-FTP description mine\nsave\n")
+        assert "System-FTP" in batch.run("show running_config --obj_type applicationprofile\n")
+
+    def test_who_may_not_read_all_gets_what_he_may(self, make):
+        lab = make("rights")
+        access = "access all_tenants role_ref Application-Admin"
+        Batch(lab).run(f"configure pool p\nsave\nconfigure user anna username anna {access}\nsave\nsave\n")
+        anna = Batch(lab)
+        anna.client.user = "anna"
+        status, out, err = anna._ran("show running_config\n")
+        assert (status, "configure pool p" in out) == (0, True), err
+        assert "left out, for you may not read it: " in err
+        assert anna._ran("show running_config --obj_type user\n")[0] == 0
