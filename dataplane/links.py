@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,20 +17,19 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from dataplane import rtnetlink
 from dataplane.diff import Step
 from dataplane.errors import RefusedError
 from dataplane.model import Address, Interface, Route, Row, version
+from dataplane.netlink import Netlink
+from dataplane.rtnetlink import Found
 
 _LOG = logging.getLogger(__name__)
 ERRORS = (NetlinkError, OSError)
 """What the kernel's refusals are raised as in here; only ``perform`` translates them."""
 
-OWN = 201
+OWN = rtnetlink.OWN
 LOOPBACK = "lo"
-_SCOPE_LINK = 253
-_SCOPE_HOST = 254  # answers, but is never chosen as a source address
-_NO_DETECTION = 0x02  # IFA_F_NODAD
-_FOR_EVER = 0xFFFFFFFF
 _MAIN_TABLE = 254
 _UNICAST = 1
 _ROUTE_PROTOCOLS = {2: "kernel", 3: "boot", 4: "static", OWN: "avish"}
@@ -39,6 +40,7 @@ NEIGHBOUR_STATES = {
 _ANY = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104  (a destination, nothing is bound)
 _LINK_LOCAL = "fe80:"
 _UP = 0x1
+_GET_FLAGS, _GET_MAC = 0x8913, 0x8927
 _ALREADY_GONE = (errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENODEV)
 _BROADCAST = b"\xff" * 6
 _ETHERTYPE_ARP = 0x0806
@@ -65,13 +67,13 @@ class _Handles(threading.local):
     """
 
     def __init__(self) -> None:
-        self._kernel: Any = None
+        self._kernel: Netlink | None = None
         self._packets: socket.socket | None = None
 
-    def kernel(self) -> Any:
-        """For addresses, routes and links."""
+    def kernel(self) -> Netlink:
+        """For addresses and routes."""
         if self._kernel is None:
-            self._kernel = IPRoute()
+            self._kernel = rtnetlink.changer()
         return self._kernel
 
     def packets(self) -> socket.socket:
@@ -84,29 +86,20 @@ class _Handles(threading.local):
 _HANDLES = _Handles()
 
 
-def _perform_address(kernel: Any, step: Step) -> None:
+def _perform_address(kernel: Netlink, step: Step) -> None:
     if step.op == "drop":
         _remove_address(kernel, step.old)
         return
     if step.old is not None and step.old.interface == step.new.interface:
         return  # only its kind changed, which the kernel does not know
-    _add_address(kernel, step.new)
+    rtnetlink.put_address(kernel, _index(step.new.interface), step.new.ip)
     if step.old is not None:
         _leave_or_return(kernel, step.old, step.new)
     if step.new.interface:
-        _announce(kernel, step.new)
+        _announce(step.new)
 
 
-def _add_address(kernel: Any, address: Address) -> None:
-    """Neither kind is ever chosen as a source address; an IPv6 address answers at once, without looking for another."""
-    found = {"index": _index(address.interface), "address": address.ip, "proto": OWN}
-    if version(address.ip) == 4:
-        kernel.addr("add", prefixlen=32, scope=_SCOPE_HOST, **found)
-    else:
-        kernel.addr("add", prefixlen=128, preferred=0, valid=_FOR_EVER, flags=_NO_DETECTION, **found)
-
-
-def _leave_or_return(kernel: Any, old: Address, new: Address) -> None:
+def _leave_or_return(kernel: Netlink, old: Address, new: Address) -> None:
     """The second half of a move; without it the first is taken back."""
     try:
         _remove_address(kernel, old)
@@ -115,29 +108,25 @@ def _leave_or_return(kernel: Any, old: Address, new: Address) -> None:
         raise
 
 
-def _remove_address(kernel: Any, address: Address) -> None:
+def _remove_address(kernel: Netlink, address: Address) -> None:
     try:
-        length = 32 if version(address.ip) == 4 else 128
-        kernel.addr("del", index=_index(address.interface), address=address.ip, prefixlen=length)
+        rtnetlink.drop_address(kernel, _index(address.interface), address.ip)
     except ERRORS as error:
         if _number(error) not in _ALREADY_GONE:
             raise
 
 
-def _perform_route(kernel: Any, step: Step) -> None:
-    if step.op == "put":
-        kernel.route("add" if step.old is None else "replace", **_route(step.new))
-        return
+def _perform_route(kernel: Netlink, step: Step) -> None:
+    route = step.new if step.op == "put" else step.old
     try:
-        kernel.route("del", **_route(step.old))
+        index = _index(route.interface) if route.interface else None
+        if step.op == "put":
+            rtnetlink.put_route(kernel, route, index, replace=step.old is not None)
+        else:
+            rtnetlink.drop_route(kernel, route, index)
     except ERRORS as error:
-        if _number(error) not in _ALREADY_GONE:
+        if step.op == "put" or _number(error) not in _ALREADY_GONE:
             raise
-
-
-def _route(route: Route) -> dict[str, Any]:
-    found = {"dst": route.prefix, "gateway": route.gateway, "proto": OWN, "table": _MAIN_TABLE}
-    return {**found, "oif": _index(route.interface)} if route.interface else found
 
 
 def _index(interface: str) -> int:
@@ -172,31 +161,39 @@ def name_of(value: Address | Route) -> str:
     return f"route {value.prefix} via {value.gateway}" + (f" on {value.interface}" if value.interface else "")
 
 
-def _announce(kernel: Any, address: Address) -> None:
+def _announce(address: Address) -> None:
     """The address is in place whether the neighbours hear of it or not; of a pair only the active engine is heard."""
     try:
-        announce(kernel, address.interface, address.ip)
+        announce(address.interface, address.ip)
     except ERRORS as error:
         if address.pair and _number(error) == errno.ENOBUFS:
             return
         _LOG.warning("%s could not be announced: %s", name_of(address), error)
 
 
-def announce(kernel: Any, interface: str, ip: str) -> None:
-    """Tell the neighbours that ``ip`` is here, unless the link is down.
+def announce(interface: str, ip: str) -> None:
+    """Tell the neighbours that ``ip`` is here, unless the link is down. Raises OSError.
 
     By gratuitous ARP (request and reply) or an unsolicited neighbour advertisement.
     """
-    link = kernel.get_links(ifname=interface)[0]
-    mac = bytes.fromhex((link.get_attr("IFLA_ADDRESS") or "").replace(":", ""))
-    if len(mac) != 6 or not link["flags"] & _UP:
+    packets = _HANDLES.packets()
+    flags, _ = _asked(packets, interface, _GET_FLAGS)
+    _, mac = _asked(packets, interface, _GET_MAC)
+    if not flags & _UP:
         return
     if version(ip) == 4:
         frames = [gratuitous_arp(mac, ip, operation) for operation in (_ARP_REQUEST, _ARP_REPLY)]
     else:
         frames = [neighbour_advertisement(mac, ip)]
     for frame in frames:
-        _HANDLES.packets().sendto(frame, (interface, 0))
+        packets.sendto(frame, (interface, 0))
+
+
+def _asked(packets: socket.socket, interface: str, question: int) -> tuple[int, bytes]:
+    """The answer to an ioctl of an interface, as flags and as a hardware address. Raises OSError."""
+    answer = fcntl.ioctl(packets, question, struct.pack("16s24x", interface.encode()))
+    flags, mac = struct.unpack("=16xH6s16x", answer)
+    return flags, mac
 
 
 def gratuitous_arp(mac: bytes, ip: str, operation: int) -> bytes:
@@ -225,11 +222,14 @@ def _checksum(data: bytes) -> bytes:
     return (~total & 0xFFFF).to_bytes(2, "big")
 
 
-def interfaces() -> list[Interface]:
-    """The interfaces, loopback left out, with all their addresses but those of the link alone."""
+def interfaces(*, ours: bool = True) -> list[Interface]:
+    """The interfaces, loopback left out, with all their addresses but those of the link alone, ``ours`` or not."""
+    held: dict[int, list[str]] = {}
+    for one in _addresses():
+        if ours or not _is_own(one):
+            held.setdefault(one.device, []).append(f"{one.ip}/{one.prefixlen}")
     with IPRoute() as kernel:
         links = list(kernel.get_links())
-        addresses = _addresses(kernel)
     return [
         Interface(
             name=link.get_attr("IFLA_IFNAME"),
@@ -237,47 +237,36 @@ def interfaces() -> list[Interface]:
             mac=link.get_attr("IFLA_ADDRESS") or "",
             mtu=link.get_attr("IFLA_MTU"),
             up=bool(link["flags"] & _UP),
-            addresses=tuple(f"{_ip(a)}/{a['prefixlen']}" for a in addresses if a["index"] == link["index"]),
+            addresses=tuple(held.get(link["index"], ())),
         )
         for link in links
         if link.get_attr("IFLA_IFNAME") != LOOPBACK
     ]
 
 
-def _addresses(kernel: Any) -> list[Any]:
+def _addresses() -> list[Found]:
     """Of both IP versions; those that are valid on one link alone are left out."""
-    six = [one for one in kernel.get_addr(family=socket.AF_INET6) if one["scope"] != _SCOPE_LINK]
-    return [*kernel.get_addr(family=socket.AF_INET), *six]
-
-
-def _ip(address: Any) -> str:
-    return str(address.get_attr("IFA_LOCAL") or address.get_attr("IFA_ADDRESS"))
+    found = rtnetlink.addresses()
+    return [one for one in found if version(one.ip) == 4 or one.scope != rtnetlink.SCOPE_LINK]
 
 
 def address_rows() -> list[Row]:
     """The addresses, as ``dataplane.driver.Driver.addresses`` describes them."""
-    with IPRoute() as kernel:
-        names = _names(kernel)
-        return [
-            {
-                "ip": _ip(address),
-                "prefixlen": address["prefixlen"],
-                "interface": names.get(address["index"], ""),
-                "own": _is_own(address),
-            }
-            for address in _addresses(kernel)
-        ]
+    names = dict(socket.if_nameindex())
+    return [
+        {"ip": one.ip, "prefixlen": one.prefixlen, "interface": names.get(one.device, ""), "own": _is_own(one)}
+        for one in _addresses()
+    ]
 
 
-def _is_own(address: Any) -> bool:
+def _is_own(address: Found) -> bool:
     """Kernels before 5.18 do not keep the protocol of an address: there the unusual scope tells."""
-    protocol = address.get_attr("IFA_PROTO")
-    if protocol is not None:
-        return bool(protocol == OWN)
-    if address["family"] == socket.AF_INET6:
-        return bool(address["prefixlen"] == 128 and address["flags"] & _NO_DETECTION)
-    alone = address["prefixlen"] == 32 and address["scope"] == _SCOPE_HOST
-    return alone and not IPv4Address(_ip(address)).is_loopback
+    if address.protocol is not None:
+        return address.protocol == OWN
+    if version(address.ip) == 6:
+        return bool(address.prefixlen == 128 and address.flags & rtnetlink.NO_DETECTION)
+    alone = address.prefixlen == 32 and address.scope == rtnetlink.SCOPE_HOST
+    return alone and not IPv4Address(address.ip).is_loopback
 
 
 def _names(kernel: Any) -> dict[int, str]:

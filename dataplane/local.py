@@ -27,13 +27,14 @@ from dataplane import (
     ruleset_flows,
     sysctl,
 )
+from dataplane.around import Around
 from dataplane.diff import Plan, Step, applied, reverse
 from dataplane.driver import Capture
 from dataplane.errors import RefusedError, UnreachableError
 from dataplane.model import EVERY_FLOW, NAT_MARK, FlowMatch, Interface, Row, Service, SeState
 from dataplane.netlink import NetlinkTimeoutError
 from dataplane.nftrun import Loader
-from dataplane.refusals import Surroundings, refusals
+from dataplane.refusals import refusals
 from dataplane.rulewords import BOTH, Words
 from dataplane.taps import CaptureSpec
 
@@ -65,7 +66,8 @@ class LocalDriver:
         self._up: overlay.Up = {}
         self._least: tuple[Mapping[int, Service], frozenset[int]] = ({}, frozenset())
         self._uneven: frozenset[int] = frozenset()
-        self._loader = Loader()
+        self._loader, self._around = Loader(), Around()
+        self._coming: SeState | None = None
         sysctl.prepare()
         facts.count_arp()
         self._abilities = abilities.probe()
@@ -83,9 +85,26 @@ class LocalDriver:
         """What configuration asks for; nothing before the first sync."""
         return SeState() if self._held is None else self._held[0]
 
+    def keeps(self, ip: str) -> bool:
+        """Whether an address is to be there, once what is under way is done."""
+        return ip in (self._coming or self.held).addresses
+
+    def may_have(self, ip: str) -> bool:
+        """Whether an address is to be there, or comes or goes by what is under way."""
+        return ip in self.held.addresses or self.keeps(ip)
+
+    @contextmanager
+    def _towards(self, target: SeState) -> Iterator[None]:
+        """Meanwhile those who watch the kernel know what is coming."""
+        self._coming = target
+        try:
+            yield
+        finally:
+            self._coming = None
+
     def sync(self, state: SeState, revision: int) -> list[str]:
         """Goes as far as it can: what the kernel refuses is told at the end (RefusedError), all else is in place."""
-        with self._lock:
+        with self._lock, self._towards(state):
             self._held = None
             steps = link_plan(state)
             changes = [_in_words(step) for step in steps]
@@ -171,8 +190,9 @@ class LocalDriver:
             self._refuse(plan, target)
             plan = overlay.effective_plan(plan, state, target, self._shown, self._up)
             shown = applied(self._shown, plan)
-            self._carry_out(plan, self._shown, shown)
-            self._held, self._shown = (target, revision), shown
+            with self._towards(target):
+                self._carry_out(plan, self._shown, shown)
+                self._held, self._shown = (target, revision), shown
 
     def use(self, up: overlay.Up, changed: Iterable[str]) -> None:
         """From now on these are the usable servers; those of the pools ``changed`` have changed. Raises RefusedError.
@@ -220,7 +240,9 @@ class LocalDriver:
         """Raise RefusedError if the kernel would refuse a plan, by its addresses, routes or lack of abilities."""
         found = []
         if _link_steps(plan, "put"):
-            found += refusals(plan, target, surroundings())
+            with _reading("addresses and routes"):
+                around = self._around.now()
+            found += refusals(plan, target, around)
         found += abilities.refusals(plan, self._abilities)
         if found:
             raise RefusedError("; ".join(found))
@@ -364,16 +386,6 @@ def _set_kernel(state: SeState) -> None:
     """What rules cannot say. Raises RefusedError."""
     sysctl.remember_pings(state.timeouts.get("icmp"))
     sysctl.answer_everywhere(everywhere=not state.switches.get("own_interface_only"))
-
-
-@_reading("addresses and routes")
-def surroundings() -> Surroundings:
-    """What the namespace holds besides ours."""
-    return Surroundings(
-        links.interfaces(),
-        frozenset(row["ip"] for row in links.address_rows() if row["own"]),
-        frozenset(row["prefix"] for row in links.route_rows() if row["protocol"] != "avish" and not row["metric"]),
-    )
 
 
 @_reading("addresses and routes")

@@ -5,6 +5,7 @@ A socket belongs to the network namespace that its thread was in when it was ope
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import socket
@@ -26,7 +27,8 @@ RECEIVE_SIZE = 1 << 18
 SOL_NETLINK = 270
 NETLINK_NO_ENOBUFS = 5
 
-_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+_SO_ATTACH_FILTER, _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 26, 32, 33
+_INSTRUCTION_SIZE = 8
 _ADD_MEMBERSHIP, _DROP_MEMBERSHIP = 1, 2
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -96,6 +98,18 @@ class Netlink:
     def fileno(self) -> int:
         """The file descriptor, for select and poll."""
         return self._socket.fileno()
+
+    @property
+    def port(self) -> int:
+        """By which the kernel knows this socket."""
+        return int(self._socket.getsockname()[0])
+
+    def attach(self, program: bytes) -> None:
+        """Receive only what a packed BPF program lets through. Raises OSError."""
+        code = ctypes.create_string_buffer(program, len(program))
+        size = len(program) // _INSTRUCTION_SIZE
+        filter_of = struct.pack("HL", size, ctypes.addressof(code))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_of)
 
     def set_timeout(self, seconds: float | None) -> None:
         """How long ``receive`` waits; None: for ever."""

@@ -1,7 +1,7 @@
 """Drift: what others change in the kernel is noticed when it happens, confirmed by reading, named, and put right.
 
 Notifications only say where to look. Changes of our own are told apart: tables by the process that committed, addresses
-and routes by comparing with what should be there.
+and routes by the socket, and by comparing with what should be there and what is coming.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import deque
@@ -17,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from dataplane import netlink, nftrun
+from dataplane import netlink, nftrun, rtnetlink
+from dataplane.bpf import packed as bpf_packed
 from dataplane.errors import DataplaneError
 from dataplane.failover_rules import TABLE as GATE
 from dataplane.model import Row, SeState
@@ -30,17 +32,15 @@ SETTLE_SECONDS = 0.2
 RETRY_SECONDS = 1.0
 """Between two attempts to put right what the kernel refuses (a route whose link is down)."""
 KEPT = 100
-_LINK_GROUP, _TABLES_GROUP = 1, 7
-_ADDRESS_GROUPS, _ROUTE_GROUPS = (5, 9), (7, 11)
-_NEW_LINK, _NEW_ADDRESS, _DELETE_ADDRESS, _NEW_ROUTE, _DELETE_ROUTE = 16, 20, 21, 24, 25
+_TABLES_GROUP = 7
 _NEW_GENERATION = netlink.netfilter_type(10, 15)
 _GENERATION_PID = 2
-_ADDRESS, _LOCAL = 1, 2
 _DESTINATION = 1
+_SAME_ORDER = int.from_bytes(_NEW_GENERATION.to_bytes(2, sys.byteorder), "big")
+_GENERATIONS = [(0x28, 0, 0, 4), (0x15, 0, 1, _SAME_ORDER), (0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0)]
+"""A BPF program: of netlink messages, what announces a commit of tables, which is a datagram of its own."""
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _TABLES = (TABLE.encode(), GATE.encode())
-_OWN = 201
-"""The protocol number of our routes."""
 
 
 class Repairer(Protocol):
@@ -49,6 +49,12 @@ class Repairer(Protocol):
     @property
     def held(self) -> SeState:
         """What configuration asks for."""
+
+    def keeps(self, ip: str) -> bool:
+        """Whether an address is to be there, once what is under way is done."""
+
+    def may_have(self, ip: str) -> bool:
+        """Whether an address is to be there, or comes or goes by what is under way."""
 
     def repair(self, *, tables: bool) -> list[str]:
         """Put right what differs, in ``tables`` too; what differed, in words. Raises RefusedError, UnreachableError."""
@@ -70,14 +76,15 @@ class Watch:
 
     def start(self) -> None:
         """Begin to watch. Raises OSError."""
-        routes = Netlink(socket.NETLINK_ROUTE, timeout=None)
-        for group in (_LINK_GROUP, *_ADDRESS_GROUPS, *_ROUTE_GROUPS):
-            routes.subscribe(group)
+        routes = rtnetlink.listener(timeout=None)
+        commits = Netlink(timeout=0)
+        commits.attach(bpf_packed(_GENERATIONS))
         tables = Netlink(timeout=None)
-        tables.subscribe(_TABLES_GROUP)
+        for kernel in (commits, tables):  # in this order: what is told of by the second the first has heard
+            kernel.subscribe(_TABLES_GROUP)
         for name, target in (
             ("links", lambda: self._hear_links(routes)),
-            ("tables", lambda: self._hear_tables(tables)),
+            ("tables", lambda: self._hear_tables(tables, commits)),
             ("repair", self._repair),
         ):
             threading.Thread(target=target, name=f"watch-{name}", daemon=True).start()
@@ -96,33 +103,37 @@ class Watch:
 
     def _matters(self, message: Message) -> bool:
         """Whether what is told differs from what should be there; a link that changed may have taken routes along."""
+        if message.port in rtnetlink.ports:
+            return False
         held = self._driver.held
-        if message.type == _NEW_LINK:
+        if message.type == rtnetlink.NEW_LINK:
             return bool(held.routes or held.addresses)
-        if message.type in (_NEW_ADDRESS, _DELETE_ADDRESS):
-            attributes = netlink.parse(message.body, 8)
-            ip = _text(message.body[0], attributes.get(_LOCAL) or attributes.get(_ADDRESS))
-            return (ip in held.addresses) == (message.type == _DELETE_ADDRESS)
-        if message.type in (_NEW_ROUTE, _DELETE_ROUTE):
-            destination = netlink.parse(message.body, 12).get(_DESTINATION)
-            prefix = f"{_text(message.body[0], destination)}/{message.body[1]}"
-            return prefix in held.routes or (message.type == _NEW_ROUTE and message.body[5] == _OWN)
-        return False
+        if message.type == rtnetlink.NEW_ADDRESS:
+            return not self._driver.may_have(rtnetlink.address_of(message.body))
+        if message.type == rtnetlink.DELETE_ADDRESS:
+            return self._driver.keeps(rtnetlink.address_of(message.body))
+        return message.type in (rtnetlink.NEW_ROUTE, rtnetlink.DELETE_ROUTE) and _matters_route(message, held)
 
-    def _hear_tables(self, kernel: Netlink) -> None:
-        """The messages of a change end with one that names the process it came from."""
-        ours = False
+    def _hear_tables(self, kernel: Netlink, commits: Netlink) -> None:
+        """The messages of a change end with one that names the process it came from.
+
+        A large change has more of them than there is room for: then ``commits``, which hears of nothing else, tells
+        whether others have changed anything.
+        """
+        ours = others = False
         while True:
             messages = _received(kernel)
             if messages is None:
-                self._call(tables=True)
+                if _others_committed(commits) or others:
+                    self._call(tables=True)
+                ours = others = False
             for message in messages or ():
                 if message.type == _NEW_GENERATION:
                     if ours and not _is_own(netlink.parse(message.body, 4).get(_GENERATION_PID, b"")):
                         self._call(tables=True)
-                    ours = False
-                elif message.type >> 8 == 10:
-                    ours = ours or netlink.parse(message.body, 4).get(1, b"").rstrip(b"\0") in _TABLES
+                    ours, others = False, _others_committed(commits) or others
+                elif not ours and message.type >> 8 == 10:
+                    ours = netlink.parse(message.body, 4).get(1, b"").rstrip(b"\0") in _TABLES
 
     def _call(self, *, links: bool = False, tables: bool = False) -> None:
         with self._wake:
@@ -165,6 +176,28 @@ def _received(kernel: Netlink) -> list[Message] | None:
         return list(kernel.receive())
     except (OSError, struct.error):
         return None
+
+
+def _matters_route(message: Message, held: SeState) -> bool:
+    """What the kernel keeps by itself for addresses is in another table."""
+    if message.body[4] == rtnetlink.LOCAL_TABLE:
+        return False
+    destination = netlink.parse(message.body, 12).get(_DESTINATION)
+    prefix = f"{_text(message.body[0], destination)}/{message.body[1]}"
+    return prefix in held.routes or (message.type == rtnetlink.NEW_ROUTE and message.body[5] == rtnetlink.OWN)
+
+
+def _others_committed(commits: Netlink) -> bool:
+    """Whether others have, since the last question; also when that cannot be told."""
+    others = False
+    while True:
+        try:
+            messages = commits.receive()
+        except BlockingIOError:
+            return others
+        except (OSError, struct.error):
+            return True
+        others = others or any(not _is_own(netlink.parse(one.body, 4).get(_GENERATION_PID, b"")) for one in messages)
 
 
 def _is_own(number: bytes) -> bool:

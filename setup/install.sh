@@ -29,7 +29,7 @@ install_packages() {
   fi
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" > /dev/null
-  for service in vsftpd frr keepalived conntrackd ssh; do keep_off "$service"; done
+  for service in vsftpd frr haproxy iperf3 keepalived conntrackd ssh; do keep_off "$service"; done
 }
 
 keep_off() {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 
 import pytest
-from pyroute2.netlink.exceptions import NetlinkError
 
 from dataplane import links
 from dataplane.diff import Step
 from dataplane.errors import RefusedError
 from dataplane.model import Address
+from dataplane.netlink import NetlinkError
 
 INTERFACES = {"lo": 1, "eth1": 2, "eth2": 3}
 HERE, THERE = Address("10.0.0.1", "eth1", "vip"), Address("10.0.0.1", "eth2", "vip")
@@ -23,28 +23,30 @@ class Kernel:
         self.held = set()
         self.refused = set()
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
-
-    def addr(self, operation, *, index, address, **_):
+    def _may(self, operation, index):
         if (operation, index) in self.refused:
             raise NetlinkError(errno.EPERM, "no")
-        if operation == "add":
-            self.held.add((index, address))
-        else:
-            self.held.remove((index, address))
 
-    def get_links(self, **_):
-        raise NetlinkError(errno.ENODEV, "no link")
+    def put_address(self, _kernel, index, ip):
+        self._may("add", index)
+        self.held.add((index, ip))
+
+    def drop_address(self, _kernel, index, ip):
+        self._may("del", index)
+        self.held.remove((index, ip))
+
+
+def no_device(*_):
+    raise OSError(errno.ENODEV, "No such device")
 
 
 @pytest.fixture
 def kernel(monkeypatch):
     made = Kernel()
-    monkeypatch.setattr(links, "IPRoute", lambda: made)
+    monkeypatch.setattr(links.rtnetlink, "changer", lambda: made)
+    monkeypatch.setattr(links.rtnetlink, "put_address", made.put_address)
+    monkeypatch.setattr(links.rtnetlink, "drop_address", made.drop_address)
+    monkeypatch.setattr(links, "announce", no_device)
     monkeypatch.setattr(links, "_HANDLES", links._Handles())
     monkeypatch.setattr(links, "_index", lambda name: INTERFACES[name or "lo"])
     return made
@@ -75,7 +77,7 @@ def test_a_kernel_that_cannot_be_asked_refuses(monkeypatch):
     def full():
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(links, "IPRoute", full)
+    monkeypatch.setattr(links.rtnetlink, "changer", full)
     monkeypatch.setattr(links, "_HANDLES", links._Handles())
     with pytest.raises(RefusedError, match="Too many open files"):
         links.perform(Step("put", "addresses", HERE.ip, None, HERE))

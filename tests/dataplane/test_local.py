@@ -66,7 +66,7 @@ def kernel(monkeypatch):
     monkeypatch.setattr(links, "own_addresses", list)
     monkeypatch.setattr(links, "own_routes", list)
     monkeypatch.setattr(local, "refusals", lambda plan, target, around: [])
-    monkeypatch.setattr(local, "surroundings", lambda: Surroundings([], frozenset(), frozenset()))
+    monkeypatch.setattr(local.Around, "now", lambda _: Surroundings([], frozenset(), frozenset()))
     monkeypatch.setattr(local, "Loader", lambda: made)
     monkeypatch.setattr(nftrun, "load", made.load)
     monkeypatch.setattr(local, "_compare", lambda state, words: (None, []))

@@ -40,6 +40,13 @@ def test_nat_does_not_go_with_the_linux_ipstack(ftp):
     assert has(ftp.errors("networkservice", name="ftp-routing", routing_service=service), "routing_by_linux_ipstack")
 
 
+@pytest.mark.parametrize("field", ["enable_vmac", "enable_auto_gateway", "advertise_backend_networks"])
+def test_what_routing_does_not_do_is_said_at_save(ftp, field):
+    service = {**ROUTING, field: True}
+    warnings = ftp.warnings("networkservice", name="ftp-routing", routing_service=service)
+    assert has(warnings, f"networkservice ftp-routing routing_service.{field}", "is kept;")
+
+
 def test_routing_needs_legacy_ha(world):
     world.two_engines()
     errors = world.errors(
