@@ -30,6 +30,7 @@ SILENT = frozenset({"url", "uuid", "_last_modified"})
 ENGINE, FOUND = "serviceengine", "data_vnics"
 HOME = {to: named for _, to, named in HOMES}
 HIDDEN = "a secret that the file does not hold in clear; set it again here"
+INCOMPLETE = "cannot be without its secret, which the file does not hold in clear; set it again here"
 UNKNOWN = "this product has no such object"
 NO_FIELD = "this product has no such field"
 OWN = "the controller fills it by itself"
@@ -189,7 +190,10 @@ class _Reader:
         for entry in self.result.entries:
             self._identify(entry)
         for entry in self.result.entries:
-            entry.body = self._message(entry, entry.kind, entry.given, "", entry.existing or {})
+            body = self._message(entry, entry.kind, entry.given, "", entry.existing or {})
+            if body is None:
+                self.dropped.setdefault(id(entry), INCOMPLETE)
+            entry.body = body or {}
         for entry in self.result.entries:
             if reason := self.dropped.get(id(entry)) or self._unfit(entry):
                 self.result.leave_out(entry, reason)
@@ -286,8 +290,16 @@ class _Reader:
 
     # --- fields
 
-    def _message(self, entry: Entry, message: Message, given: Body, path: str, old: Mapping[str, Any]) -> Body:
-        """What is taken of a message; what is not is written down."""
+    def _message(self, entry: Entry, message: Message, given: Body, path: str, old: Mapping[str, Any]) -> Body | None:
+        """What is taken of a message; what is not is written down. None: it needs a secret that is not in the file."""
+        taken = self._fields(entry, message, given, path, old)
+        if all(name in taken or given.get(name) is None for name in _secrets(message)):
+            return taken
+        if path:
+            self._field_left(entry, path, INCOMPLETE)
+        return None
+
+    def _fields(self, entry: Entry, message: Message, given: Body, path: str, old: Mapping[str, Any]) -> Body:
         taken: Body = {}
         for name, value in given.items():
             place = f"{path}.{name}" if path else name
@@ -322,7 +334,7 @@ class _Reader:
             return self._ref(entry, item.type, value, place)
         if isinstance(item.type, Secret) and self._is_hidden(value) and not (value == SENSITIVE and old):
             self._field_left(entry, place, HIDDEN)
-            return None
+            return SENSITIVE if old and item.required else None
         return value
 
     def _is_hidden(self, value: Any) -> bool:
@@ -367,6 +379,12 @@ class _Reader:
 
     def _refuse(self, path: str, text: str) -> None:
         self.result.refused.append(Issue(path, text))
+
+
+def _secrets(message: Message) -> list[str]:
+    """The secrets without which a message cannot be."""
+    fields = message.fields.values()
+    return [one.name for one in fields if one.required and one.default is None and isinstance(one.type, Secret)]
 
 
 def _list(value: Any) -> list[Any]:

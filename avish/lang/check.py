@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from avish.errors import ParseError
+from avish.lang import secrets
 from avish.lang.tree import Tree
 from avish.lang.walk import parse
 from avish.schema.model import Field, Message
@@ -21,6 +22,10 @@ class Checker:
         self._session = False
         self._names: list[str] = []
         self._modes: list[Message] = []
+        self.shown = ""
+        """The line that was checked last, without secrets."""
+        self.block: list[str] = []
+        """The same of its block."""
 
     @property
     def mode(self) -> str:
@@ -38,14 +43,22 @@ class Checker:
         ``number``: that of the line, for errors in its block.
         """
         text = line.strip()
+        lines = [] if block is None else block.split("\n")
+        self.shown, self.block = line, lines
+        frames = self._modes
         if text and text[0] != "#":
             try:
                 walk = parse(self.tree, self._modes, line.rstrip("\r\n"), block=block)
             except ParseError as error:
+                self.shown = secrets.without(self.tree, frames, line) or secrets.guessed([line])[0]
+                self.block = secrets.guessed(lines)
                 texts = [
                     f"line {number + one.row}: {one.text}" if one.row else one.text for one in (error, *error.more)
                 ]
                 return {"ok": False, "error": "\n".join(texts), "expected": list(error.expected)}
+            if found := set(secrets.said(self.tree, walk.ops)):
+                self.shown = secrets.without(self.tree, frames, line)
+                self.block = secrets.block_without(lines, found)
             for op in walk.ops:
                 self._follow(op[0], op[1] if len(op) > 1 else None)
         return {"ok": True, "mode": self.mode}

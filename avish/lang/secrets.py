@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from avish.errors import ParseError
 from avish.lang.flags_complete import descend
 from avish.lang.lex import LINE_LIMIT, Token, lex
-from avish.lang.tree import Node, Tree
+from avish.lang.tree import Node, Op, Tree
 from avish.lang.walk import follow, masked, offered, trail
 from avish.schema.model import Message
 from avish.schema.types import SENSITIVE, Secret
 
 SUSPICIOUS = ("pass", "secret", "key", "token")
 """Parts of the names of fields that hold secrets."""
+_SOUNDS = re.compile(rf"\w*(?:{'|'.join(SUSPICIOUS)}|community)\w*[\"']?(?:\s*:|\s)\s*", re.IGNORECASE)
 BLANK = {ord(char): " " for char in "\n\r\v\f"}
 
 
@@ -59,6 +62,55 @@ def _end(tokens: Sequence[Token], secret: Token, end: int) -> int:
     for token in tokens:
         at = token.end if token.start == at else at
     return end if at == LINE_LIMIT else at
+
+
+def said(tree: Tree, ops: Sequence[Op]) -> Iterator[str]:
+    """The secrets that a line and its block set."""
+    kind = next((tree.schema.object(op[1]) for op in ops if op[0] == "open"), None)
+    for op in ops:
+        if op[0] == "set" and isinstance(op[1].type, Secret):
+            yield str(op[2])
+        elif op[0] == "body" and kind is not None:
+            yield from _inside(kind, op[1])
+
+
+def _inside(message: Message, body: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in body.items():
+        item = message.fields.get(name)
+        for one in value if isinstance(value, list) else [value]:
+            if item is not None and isinstance(item.type, Secret):
+                yield str(one)
+            elif item is not None and item.message is not None:
+                yield from _inside(item.message, one)
+
+
+def block_without(lines: Sequence[str], found: Collection[str]) -> list[str]:
+    """The lines without these secrets; without all that could be one, where one of them is not written as it is."""
+    parts = {part.strip() for text in found for part in text.split("\n") if part.strip()}
+    whole = "\n".join(lines)
+    if any(part not in whole for part in parts):
+        return guessed(lines)
+    one_of = re.compile("|".join(re.escape(part) for part in sorted(parts, key=len, reverse=True)) or "(?!)")
+    return [one_of.sub(SENSITIVE, line) for line in lines]
+
+
+def guessed(lines: Sequence[str]) -> list[str]:
+    """The lines of what was refused, without all that stands behind a word that sounds like a secret's field.
+
+    A value that goes on takes what follows with it.
+    """
+    result, open_ended = [], False
+    for line in lines:
+        match = _SOUNDS.search(line)
+        if open_ended:
+            result.append(SENSITIVE)
+        elif match is None:
+            result.append(line)
+        else:
+            result.append(f"{line[: match.end()]}{SENSITIVE}")
+            rest = line[match.end() :].strip()
+            open_ended = not rest or rest[0] in "|>\"'" or rest.startswith("--")
+    return result
 
 
 def _typed(tree: Tree, frames: Sequence[Message], tokens: Sequence[Token]) -> Iterator[Token]:

@@ -143,13 +143,8 @@ class Tree:
         root.words |= {"show": Step(self._help("show"), self.show), "watch": self._watch()} | self._verbs()
         for command in self.schema.commands:
             self._graft(root, command)
-        root.words["do"] = Step(self._help("do"), Node(self._doable(root), needs="a command"))
+        root.words["do"] = Step(self._help("do"), Node({"show": root.words["show"]}, needs="show"))
         return Node(dict(sorted(root.words.items())), end=())
-
-    @staticmethod
-    def _doable(root: Node) -> dict[str, Step]:
-        """What ``do`` takes: everything that opens no mode and ends none."""
-        return {word: step for word, step in sorted(root.words.items()) if word not in (*VERBS, "configure", "debug")}
 
     def _watch(self) -> Step:
         return Step(self._help("watch"), Node({"show": Step(self._help("show"), self.show)}, needs="show"), ("watch",))

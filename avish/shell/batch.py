@@ -226,15 +226,18 @@ def _verdicts(checker: Checker, lines: Numbered) -> Iterator[tuple[int, str, dic
             continue
         announced = wanted(line)
         if announced is None:
-            yield number, line, checker.check(line)
+            verdict = checker.check(line)
+            yield number, checker.shown, verdict
             continue
         block, ended = _block(lines, announced.end)
         verdict = checker.check(line, "\n".join(text for _, text in block), number)
         if not ended:
             verdict = {"ok": False, "error": f"its lines have no end: {announced.end} is missing", "expected": []}
-        yield number, line, verdict
-        for inner, text in [*block, *([ended] if ended else [])]:
+        yield number, checker.shown, verdict
+        for (inner, _), text in zip(block, checker.block, strict=True):
             yield inner, text, {"ok": True, "mode": checker.mode}
+        if ended:
+            yield *ended, {"ok": True, "mode": checker.mode}
 
 
 def _block(lines: Numbered, end: str) -> tuple[list[tuple[int, str]], tuple[int, str] | None]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from avish.api.client import Client
-from avish.errors import AvishError
+from avish.errors import AvishError, UnavailableError
 from avish.shell.clock import local
 
 AGAIN_SECONDS = 1.0
@@ -51,6 +51,8 @@ class Bulletin:
         if pending is None:
             return ""
         left = max(0, round(datetime.fromisoformat(pending["until"]).timestamp() - time.time()))
+        if not left:
+            return f"commit {pending['revision']} rolls back as soon as the controller can"
         hours, seconds = divmod(left, 3600)
         clock = f"{hours}:{seconds // 60:02}:{seconds % 60:02}" if hours else f"{seconds // 60}:{seconds % 60:02}"
         return f"commit {pending['revision']} rolls back in {clock}"
@@ -77,7 +79,7 @@ class Bulletin:
 
     def _catch_up(self) -> None:
         """What was told while nobody listened; a new session is told only of what still waits."""
-        recent: list[Told] = self._client.call("GET", "/api/notices", {"recent": "1"}).body
+        recent: list[Told] = self._asked("/api/notices", {"recent": "1"})
         self._look()
         if not self._met:
             self._last = max((one["time"] for one in recent), default="")
@@ -97,5 +99,12 @@ class Bulletin:
         self._show(f"*** {local(notice['time'], self._zone())} {notice['text']}")
 
     def _look(self) -> None:
-        self._pending = self._client.call("GET", "/api/confirm").body["pending"]
+        self._pending = self._asked("/api/confirm")["pending"]
         self._tick()
+
+    def _asked(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        """The answer; UnavailableError when it is a refusal, as that of a controller that is just starting."""
+        answer = self._client.call("GET", path, query)
+        if answer.status >= 400:
+            raise UnavailableError(f"{path}: {answer.status}")
+        return answer.body

@@ -35,7 +35,11 @@ def edit(session: Session, op: Op, walk: Walk) -> Run:
 def read_values(session: Session, walk: Walk) -> Run:
     """Put the texts of files in place of ``file:PATH``, where a text or a secret is set."""
     for number, op in enumerate(walk.ops):
-        if op[0] != "set" or not isinstance(op[2], str) or not names_file(op[2]):
+        if op[0] != "set" or not isinstance(op[2], str) or not op[2].startswith("file:"):
+            continue
+        if not names_file(op[2]):
+            name = op[2].removeprefix("file:")
+            yield Warn(f"{op[1].name} is this text itself; a file is given by its path (file:./{name})")
             continue
         if isinstance(op[1].leaf, (Text, Secret)) or type(op[1].leaf) is Type:
             text = (yield from session.ask_user(ReadFile(op[2].removeprefix("file:")))).body

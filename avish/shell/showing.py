@@ -14,6 +14,7 @@ from avish.shell.effects import Call, Document, Print, Reply, Rows
 from avish.shell.listing import NEXT
 from avish.shell.session import Order, Run, Session, pipes_of
 
+COUNT = ("count",)
 PAGES_AFTER = 5000
 PAGE = 500
 """Objects of a list that are asked for at once, where a person looks at the first page."""
@@ -152,6 +153,18 @@ def _text(value: Any) -> str:
 
 def answer(body: Any, table: str, walk: Walk) -> Run:
     """What a show command found: one document, or the table."""
-    yield Document(body, walk.form, pipes_of(walk))
-    if not walk.form:
-        yield Print(table, pipes_of(walk), page=True)
+    pipes = pipes_of(walk)
+    yield Document(body, walk.form, pipes)
+    if pipes[:1] == (COUNT,) and not walk.form and (rows := _counted(body)) is not None:
+        yield Print(str(rows), pipes[1:])
+    elif not walk.form:
+        yield Print(table, pipes, page=True)
+
+
+def _counted(body: Any) -> int | None:
+    """The rows of a list; None for an answer that is none."""
+    if isinstance(body, list):
+        return len(body)
+    if isinstance(body, Mapping) and isinstance(body.get("results"), list):
+        return len(body["results"])
+    return None

@@ -349,3 +349,40 @@ def test_a_dry_run_goes_on_from_another(rig):
     second = taken(rig, document, dryrun="1", after=first["token"])
     found = rig.get("/api/compare", **{"from": "running", "to": second["token"]})
     assert [(one["action"], one["name"]) for one in found["objects"]] == [("create", "h"), ("create", "p")]
+
+
+def test_a_message_that_needs_a_hidden_secret_is_left_out_and_told(rig, tmp_path_factory):
+    rig.post(
+        "healthmonitor",
+        name="asks",
+        type="HEALTH_MONITOR_HTTP",
+        authentication={"username": "u", "password": "hunter2"},
+    )
+    rig.post("user", name="anna", username="anna", password="hunter2-and-more")
+    found = rig.get("/api/configuration/export")
+    other = Rig(tmp_path_factory.mktemp("other"))
+    try:
+        told = taken(other, found)
+        fields = {(one["type"], one["field"]): one["names"] for one in told["fields_left_out"]}
+        assert fields["HealthMonitor", "authentication"] == ["asks"]
+        assert fields["HealthMonitor", "authentication.password"] == ["asks"]
+        assert "authentication" not in other.one("healthmonitor", "asks")
+    finally:
+        other.close()
+    assert taken(rig, found)["fields_left_out"] == []
+    assert rig.head.config.named("healthmonitor", "asks")["authentication"]["password"] == "hunter2"
+
+
+def test_of_an_encrypted_file_the_secret_there_is_stays(rig):
+    rig.post(
+        "healthmonitor",
+        name="asks",
+        type="HEALTH_MONITOR_HTTP",
+        authentication={"username": "u", "password": "hunter2"},
+    )
+    found = rig.get("/api/configuration/export")
+    found["META"]["encrypted_sensitive_fields"] = True
+    found["HealthMonitor"][-1]["authentication"]["password"] = "x9a8b7"
+    told = taken(rig, {"META": found["META"], "HealthMonitor": found["HealthMonitor"]})
+    assert [one["field"] for one in told["fields_left_out"]] == ["authentication.password"]
+    assert rig.head.config.named("healthmonitor", "asks")["authentication"]["password"] == "hunter2"

@@ -94,3 +94,36 @@ def test_documented_sequences(path):
         verdict = checker.check(line)
         assert verdict["ok"], f"line {number}: {line}: {verdict}"
         mode = verdict["mode"]
+
+
+GEHEIM = [
+    ("configure healthmonitor h authentication password geheim", None),
+    ("configure healthmonitor h --authentication.password geheim --nonsense 1", None),
+    ("configure healthmonitor h authentication password geheim nonsense", None),
+    ('configure healthmonitor h authentication password "geheim', None),
+    ("configure healthmonitor h << END", "authentication:\n  username: u\n  password: geheim\n"),
+    ("configure healthmonitor h << END", "authentication:\n  username: u\n  password: |\n    geheim\n"),
+    ("configure healthmonitor h << END", "authentication: {username: u, password: 'geheim'}\nnonsense: 1\n"),
+    ("configure healthmonitor h << END", "authentication:\n  password: |\n    geheim\nnonsense: 1\n"),
+    ("configure healthmonitor h << END", '--authentication.password "geheim"\n--authentication.username u'),
+    ("configure healthmonitor h << END", "--authentication.password geheim\n--nonsense u"),
+    ("configure healthmonitor h authentication password --", "geheim"),
+]
+
+
+@pytest.mark.parametrize(("line", "block"), GEHEIM)
+def test_no_secret_is_told(line, block):
+    checker = Checker(TREE)
+    verdict = checker.check(line, block)
+    told = "\n".join([checker.shown, *checker.block, str(verdict)])
+    assert "geheim" not in told
+    assert "healthmonitor h" in told
+    assert len(checker.block) == (len(block.split("\n")) if block else 0)
+
+
+def test_what_is_no_secret_is_told_as_it_is():
+    checker = Checker(TREE)
+    checker.check("configure pool p << END", "name: p\ndescription: a key to it")
+    assert (checker.shown, checker.block) == ("configure pool p << END", ["name: p", "description: a key to it"])
+    checker.check("configure pool p nonsense")
+    assert checker.shown == "configure pool p nonsense"

@@ -103,6 +103,12 @@ class TestRunning:
         pool = {"uuid": "pool-1", "name": "p", "default_server_port": 80}
         assert run("show pool p | grep port", objects={"pool": {"p": pool}}).out == "| default_server_port | 80     |\n"
 
+    def test_rows_of_a_list_are_counted_lines_of_anything_else(self):
+        pools = {name: {"uuid": f"pool-{name}", "name": name} for name in "abc"}
+        script = "show pool | count\nshow pool a | count\nshow pool | grep '[ab] ' | count\nshow pool | json | count\n"
+        assert run(script, objects={"pool": pools}).out.split() == ["3", "6", "2", "17"]
+        assert run("show pool | count").out == "0\n"
+
     def test_grep_that_finds_nothing_prints_nothing(self):
         assert run("show pool | grep nothing").out == ""
 

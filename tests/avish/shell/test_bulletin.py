@@ -16,6 +16,8 @@ class Controller:
     def __init__(self, streams, recent=(), pending=None):
         self.streams, self.recent, self.pending = list(streams), list(recent), pending
         self.home = "/nowhere"
+        self.starting = 0
+        """How many calls are still refused."""
 
     def twin(self):
         return self
@@ -25,7 +27,10 @@ class Controller:
 
     def call(self, method, path, query=None):
         body = {"pending": self.pending} if path == "/api/confirm" else list(self.recent)
-        return SimpleNamespace(body=body)
+        if self.starting:
+            self.starting -= 1
+            return SimpleNamespace(status=503, body={"error": "it is just starting"})
+        return SimpleNamespace(status=200, body=body)
 
     def stream(self, path):
         if not self.streams:
@@ -92,3 +97,15 @@ def test_the_countdown(listen):
     assert ticks >= 3
     assert listen(Controller([[IDLE]], pending=pending(3725.4)))[2].countdown() == "commit 12 rolls back in 1:02:05"
     assert listen(Controller([[IDLE]]))[2].countdown() == ""
+    over = listen(Controller([[IDLE]], pending=pending(-5)))[2].countdown()
+    assert over == "commit 12 rolls back as soon as the controller can"
+
+
+def test_a_controller_that_is_just_starting_is_asked_again(listen):
+    def died(controller):
+        controller.starting, controller.pending = 1, None
+        controller.recent.append(notice(5))
+
+    pending = {"revision": 3, "until": "2026-11-25T10:00:09+00:00"}
+    shown, _, told = listen(Controller([[IDLE, died], [IDLE], [IDLE]], pending=pending))
+    assert (shown, told.countdown()) == (["text 5"], "")

@@ -406,7 +406,9 @@ class TestValuesFromFiles:
         assert shell.top["password"] == "geheim"
 
     def test_what_is_no_path_is_the_value(self, shell):
-        shell.type("description file:banner")
+        assert shell.type("description file:banner") == [
+            "warning: description is this text itself; a file is given by its path (file:./banner)"
+        ]
         assert shell.top["description"] == "file:banner"
 
     def test_a_block_is_taken_as_it_is(self, shell):
