@@ -97,8 +97,8 @@ class Confirmations:
         return (
             f"commit {pending.revision} of {pending.user} ({pending.source}) awaits its confirmation until"
             f" {moment(pending.until)}, else the configuration goes back to that of commit {pending.back_to};"
-            " confirm it (commit, or POST /api/confirm) or take it back now (DELETE /api/confirm), then repeat your"
-            " change"
+            " confirm it (commit, or POST /api/confirm) or take it back now (commit cancel, or DELETE /api/confirm),"
+            " then repeat your change"
         )
 
     def notes(self, who: Who, terms: Terms, old: int, new: int) -> Notes:

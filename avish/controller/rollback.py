@@ -38,7 +38,7 @@ class Way:
             raise ConflictError(f"the rollback would not do what was shown: {text}")
         number = newest - self.back if self.to is None else self.to
         if not 0 < number <= newest:
-            raise no_revision(number, newest)
+            raise no_revision(number, newest) if self.to is not None else _too_far(self.back, newest)
         return number
 
 
@@ -112,6 +112,11 @@ class Rollbacks:
         body = {name: value for name, value in change.body.items() if name not in (FOUND, "_last_modified")}
         found = {FOUND: present[FOUND]} if FOUND in present else {}
         return Restore(change.type, change.uuid, {**body, **found, "name": present["name"]})
+
+
+def _too_far(back: int, newest: int) -> ValidationError:
+    text = f"{back} commits back there is none: the first one was {newest - 1} commits ago (show commits)"
+    return ValidationError(text, status=404)
 
 
 def no_revision(number: int, newest: int) -> ValidationError:

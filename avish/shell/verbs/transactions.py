@@ -78,6 +78,22 @@ def commit(session: Session, order: Order) -> Run:
     yield from _commit(session, session.workspace, order.options)
 
 
+def take_back(session: Session, order: Order) -> Run:
+    """A commit that awaits its confirmation goes at once."""
+    pending = (yield from session.ask(Call("GET", "/api/confirm"))).body["pending"]
+    if pending is None:
+        raise ValidationError("no commit awaits its confirmation")
+    told = (
+        f"commit {pending['revision']} {{}} taken back: the configuration is that of commit {pending['back_to']} again"
+    )
+    if session.rehearsal is not None:
+        yield Print(told.format("would be"))
+        return
+    reply = yield from session.ask(Call("DELETE", "/api/confirm", comment=order.options.get("comment", "")))
+    yield Print(told.format("is"))
+    yield from session.warn(reply)
+
+
 def _commit(session: Session, workspace: Workspace, options: Mapping[str, Any]) -> Run:
     if not workspace.steps:
         session.workspace = None
@@ -243,6 +259,9 @@ def rollback(session: Session, order: Order) -> Run:
         target = {"to": plan["to"], "from": plan["from"]}
     call = Call("POST", "/api/rollback", _confirm(order.options), target, comment=comment)
     reply = yield from session.ask(call)
+    if reply.body["revision"] == target.get("to") or target.get("back") == 0:
+        yield Print(f"nothing to roll back: commit {reply.body['revision']} is what runs")
+        return
     yield Print(f"commit {reply.body['revision']} complete: the configuration is that of {named}")
     yield from session.warn(reply)
     yield from _awaiting(session, order.options)

@@ -242,3 +242,23 @@ def test_a_commit_that_awaits_its_confirmation_is_a_job(mine):
     (table,) = mine.type("show jobs")
     assert "commit confirm" in table
     assert "300 s" in table or "299 s" in table
+
+
+class TestTheWayBack:
+    def test_a_commit_that_waits_is_taken_back(self, mine):
+        done(mine, "configure session", "configure pool pw", "save", "commit confirm 10")
+        assert get(mine, "pw") is not None
+        said = done(mine, "commit cancel")
+        assert said[-1].endswith("again")
+        assert " is taken back: the configuration is that of commit " in said[-1]
+        assert get(mine, "pw") is None
+        assert mine.type("commit cancel") == ["error: no commit awaits its confirmation"]
+
+    def test_too_far_back_and_nowhere(self, mine):
+        revision = mine.world.revision
+        assert mine.type("rollback 99999") == [
+            f"error: 99999 commits back there is none: the first one was {revision - 1} commits ago (show commits)"
+        ]
+        mine.said = [True, True]
+        assert mine.type("rollback 0")[-1] == f"nothing to roll back: commit {revision} is what runs"
+        assert mine.world.revision == revision
