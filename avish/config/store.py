@@ -61,6 +61,23 @@ NOTE = "note/"
 RELEASE = "release"
 """The note that says for which release's system objects the store was looked through."""
 SETTINGS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL")
+HISTORY = """
+SELECT v.first, v.last, v.body,
+  EXISTS (SELECT 1 FROM versions WHERE uuid = v.uuid AND first = v.last + 1),
+  coalesce(made.time, 0.0), coalesce(made.user, '?'), coalesce(made.source, ''), coalesce(made.comment, ''),
+  coalesce(ended.time, 0.0), coalesce(ended.user, '?'), coalesce(ended.source, ''), coalesce(ended.comment, '')
+FROM versions v LEFT JOIN revisions made ON made.number = v.first LEFT JOIN revisions ended ON ended.number = v.last + 1
+WHERE v.uuid = ? ORDER BY v.first
+"""
+LAST_CHANGE = """
+SELECT coalesce(r.user, '?'), coalesce(r.time, 0.0)
+FROM (SELECT max(coalesce(last + 1, first)) AS number FROM versions WHERE uuid = ?) v
+LEFT JOIN revisions r ON r.number = v.number WHERE v.number IS NOT NULL
+"""
+LATEST = """
+SELECT body FROM versions WHERE uuid = ? AND (? = '' OR json_extract(body, '$._last_modified') = ?)
+ORDER BY first DESC LIMIT 1
+"""
 LATER, AT_ONCE = "PRAGMA synchronous=NORMAL", "PRAGMA synchronous=FULL"
 """When what is written has to be on the medium: with the next that is written at once, or before the call returns."""
 
@@ -153,6 +170,9 @@ class Store(Protocol):
     def last_change(self, uuid: str) -> tuple[str, float] | None:
         """(user, time in seconds) of its last change, deletion included; None when it never was."""
 
+    def latest(self, uuid: str, stamp: str = "") -> Body | None:
+        """The object as it was last, gone or not; with ``stamp``, as it was when it carried that."""
+
     def check(self) -> list[str]:
         """What is wrong with the store, in words; empty when it is sound."""
 
@@ -161,12 +181,12 @@ class Store(Protocol):
 
 
 class SqliteStore:
-    """Store in one file of mode 0600. Any thread may call; one at a time is served."""
+    """Store in one file of mode 0600. Any thread may call; one at a time writes, and reads do not wait for it."""
 
     def __init__(self, path: Path, schema: Schema | None = None, sealer: Sealer | None = None) -> None:
         """Open, or make with the system defaults as revision 1. UnavailableError when the file cannot be used."""
         self._path = path
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
         self._sealer: Sealer = sealer or Open()
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -174,6 +194,8 @@ class SqliteStore:
             for line in SETTINGS:
                 self._db.execute(line).fetchall()
             self._db.executescript(TABLES)
+            self._reader = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._reader.execute("PRAGMA query_only=ON")
         except (OSError, sqlite3.Error) as error:
             raise UnavailableError(f"{path}: the store cannot be opened: {error}") from error
         self._head = self._recover()
@@ -242,27 +264,24 @@ class SqliteStore:
 
     def history(self, uuid: str) -> list[Version]:
         """What became of an object, oldest first."""
-        rows = self._rows("SELECT first, last, body FROM versions WHERE uuid = ? ORDER BY first", uuid)
         result: list[Version] = []
-        for number, (first, last, body) in enumerate(rows):
-            result.append(self._version(first, self._sealer.decode(body)))
-            following = rows[number + 1][0] if number + 1 < len(rows) else None
-            if last is not None and following != last + 1:
-                result.append(self._version(last + 1, None))
+        for first, last, body, followed, *author in self._rows(HISTORY, uuid):
+            when, user, source, comment = author[:4]
+            result.append(Version(first, when, user, source, comment, self._sealer.decode(body)))
+            if last is not None and not followed:
+                when, user, source, comment = author[4:]
+                result.append(Version(last + 1, when, user, source, comment, None))
         return result
 
     def last_change(self, uuid: str) -> tuple[str, float] | None:
         """(user, time in seconds) of its last change, deletion included; None when it never was."""
-        rows = self._rows("SELECT max(coalesce(last + 1, first)) FROM versions WHERE uuid = ?", uuid)
-        if rows[0][0] is None:
-            return None
-        version = self._version(rows[0][0], None)
-        return version.user, version.time
+        rows = self._rows(LAST_CHANGE, uuid)
+        return (str(rows[0][0]), float(rows[0][1])) if rows else None
 
-    def _version(self, revision: int, body: Body | None) -> Version:
-        rows = self._rows("SELECT time, user, source, comment FROM revisions WHERE number = ?", revision)
-        when, user, source, comment = rows[0] if rows else (0.0, "?", "", "")
-        return Version(revision, when, user, source, comment, body)
+    def latest(self, uuid: str, stamp: str = "") -> Body | None:
+        """The object as it was last, gone or not; with ``stamp``, as it was when it carried that."""
+        rows = self._rows(LATEST, uuid, stamp, stamp)
+        return self._sealer.decode(rows[0][0]) if rows else None
 
     def check(self) -> list[str]:
         """What is wrong with the store, in words; empty when it is sound."""
@@ -318,7 +337,7 @@ class SqliteStore:
             differing = [pair for pair, (_, _, body) in zip(new, rows, strict=True) if pair[0] != body]
             db.executemany("UPDATE versions SET body = ? WHERE rowid = ?", differing)
         if differing:
-            with self._lock:
+            with self._lock, self._reading:
                 self._db.execute("VACUUM")
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return len(differing)
@@ -330,7 +349,8 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let the file go."""
-        with self._lock:
+        with self._lock, self._reading:
+            self._reader.close()
             self._db.close()
 
     def _recover(self) -> int:
@@ -364,9 +384,9 @@ class SqliteStore:
             self.keep(mark)
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
-        with self._lock:
+        with self._reading:
             try:
-                return self._db.execute(query, values).fetchall()
+                return self._reader.execute(query, values).fetchall()
             except sqlite3.Error as error:
                 raise UnavailableError(f"{self._path}: the store cannot be read: {error}") from error
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from avish.config.config import Body, Config, title
+from avish.config.config import Config, title
 from avish.config.store import Store
 from avish.config.transaction import Conflict, Prepared
 from avish.controller.compare import Difference, Names, differences, in_words, names_in
@@ -44,7 +43,8 @@ class _Described:
 
 def _describe(schema: Schema, store: Store, config: Config, conflict: Conflict) -> _Described:
     """The text behind the object's name, and the conflict as the answer carries it."""
-    what = title(conflict.type, conflict.present or _last_body(store, conflict) or {"uuid": conflict.uuid})
+    known = conflict.present or store.latest(conflict.uuid) or {"uuid": conflict.uuid, "name": ""}
+    what = title(conflict.type, known)
     done = "changed" if conflict.present else "deleted"
     changes = _changes(schema, store, config, conflict)
     last = store.last_change(conflict.uuid)
@@ -54,7 +54,7 @@ def _describe(schema: Schema, store: Store, config: Config, conflict: Conflict) 
     body = {
         "request": conflict.request,
         "type": conflict.type,
-        "name": (conflict.present or _last_body(store, conflict) or {}).get("name", ""),
+        "name": known.get("name", ""),
         "user": user,
         "time": iso(time) if last else "",
         "changes": changes,
@@ -62,22 +62,10 @@ def _describe(schema: Schema, store: Store, config: Config, conflict: Conflict) 
     return _Described(f"{what} was {done} {by}{fields}; read it again and repeat your change", body)
 
 
-def _last_body(store: Store, conflict: Conflict) -> Body | None:
-    """An object that is gone, as it was last."""
-    return next((one.body for one in reversed(store.history(conflict.uuid)) if one.body is not None), None)
-
-
 def _changes(schema: Schema, store: Store, config: Config, conflict: Conflict) -> list[Difference]:
     """From what the writer read to what is there; empty when either cannot be told."""
-    seen = next(_versions(store, conflict), None)
+    seen = store.latest(conflict.uuid, conflict.seen) if conflict.seen else None
     if seen is None or conflict.present is None:
         return []
     name = names_in(config)
     return differences(schema.object(conflict.type), seen, conflict.present, Names(name, name))
-
-
-def _versions(store: Store, conflict: Conflict) -> Iterator[Body]:
-    """The versions of the object that carry the stamp the writer read, newest first."""
-    for version in reversed(store.history(conflict.uuid)):
-        if version.body is not None and version.body.get("_last_modified") == conflict.seen:
-            yield version.body

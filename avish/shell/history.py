@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from prompt_toolkit.history import History
 
+from avish.newfile import PRIVATE, new_file
+
+FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 KEPT = 10_000
 """Lines that are kept."""
 
@@ -32,7 +38,7 @@ class LineHistory(History):
         except OSError:
             return []
         if len(lines) > 2 * KEPT:
-            self._write("".join(f"{line}\n" for line in lines[-KEPT:]), os.O_TRUNC)
+            self._cut()
         return reversed(lines[-KEPT:])
 
     def append_string(self, string: str) -> None:
@@ -45,14 +51,24 @@ class LineHistory(History):
     def store_string(self, string: str) -> None:
         """One more line of the file."""
         if string.isprintable() or "\t" in string:
-            self._write(f"{string}\n", os.O_APPEND)
+            with suppress(OSError), self._opened() as file:  # a home that is read-only keeps no history
+                file.write(f"{string}\n".encode())
 
-    def _write(self, text: str, how: int) -> None:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | how, 0o600)
-            with os.fdopen(fd, "w") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.write(text)
-        except OSError:
-            return  # a home that is read-only keeps no history
+    def _cut(self) -> None:
+        """Keep the newest lines, those that other shells have added meanwhile among them."""
+        with suppress(OSError), self._opened():
+            lines = self._path.read_text(errors="replace").splitlines()[-KEPT:]
+            with new_file(self._path) as file:
+                file.write("".join(f"{line}\n" for line in lines).encode())
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        """The file, to add to; nobody else does meanwhile, nor puts another in its place."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        while True:
+            with os.fdopen(os.open(self._path, FLAGS, PRIVATE), "ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(file.fileno()), self._path.stat()):
+                    os.fchmod(file.fileno(), PRIVATE)
+                    yield file
+                    return

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -277,3 +278,35 @@ def test_a_commit_is_one_fsync(store):
     store._db.set_trace_callback(None)
     wanted = [line.rpartition("=")[2] for line in said if line.startswith("PRAGMA synchronous")]
     assert (said.count("COMMIT"), wanted) == (2, ["NORMAL", "FULL"])
+
+
+def test_reads_do_not_wait_for_writes(store):
+    readers = ThreadPoolExecutor(1)
+    with store._writing() as db:
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('note/x', '1')")
+        assert readers.submit(store.note, "x").result(timeout=10) is None
+        assert readers.submit(store.load).result(timeout=10).revision == 1
+    readers.shutdown()
+    store.keep({"x": 2})
+    assert store.note("x") == 2
+
+
+def test_an_object_as_it_was_under_a_stamp(store):
+    for revision, stamp in ((2, "20"), (3, "30")):
+        save(store, revision, pool(_last_modified=stamp, description=f"at {stamp}"))
+    save(store, 4, Change("pool", "pool-1", None))
+    assert store.latest("pool-1")["description"] == "at 30"
+    assert store.latest("pool-1", "20")["description"] == "at 20"
+    assert store.latest("pool-1", "25") is None
+    assert store.latest("pool-9") is None
+
+
+def test_a_history_takes_one_query(store):
+    for revision in range(2, 30):
+        save(store, revision, pool(description=str(revision)))
+    said = []
+    store._reader.set_trace_callback(said.append)
+    assert len(store.history("pool-1")) == 28
+    store.last_change("pool-1")
+    store._reader.set_trace_callback(None)
+    assert len(said) == 2
