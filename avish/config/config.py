@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
+from avish.config.wellknown import ADMIN_TENANT
+
 Body = dict[str, Any]
 """An object as stored. Shared between revisions: never changed in place."""
 SHARDS = 16
@@ -52,12 +54,12 @@ class Config:
         """The object, or None."""
         return self._bodies.get(kind, {}).get(uuid)
 
-    def uuid_of(self, kind: str, name: str, tenant: str = "admin") -> str | None:
+    def uuid_of(self, kind: str, name: str, tenant: str = ADMIN_TENANT) -> str | None:
         """The uuid of the object of that name, or None."""
         found: str | None = self._names.get(kind, {}).get((tenant, name))
         return found
 
-    def named(self, kind: str, name: str, tenant: str = "admin") -> Body | None:
+    def named(self, kind: str, name: str, tenant: str = ADMIN_TENANT) -> Body | None:
         """The object of that name, or None."""
         return self.get(kind, self.uuid_of(kind, name, tenant) or "")
 
@@ -205,7 +207,7 @@ def title(kind: str, body: Body) -> str:
 def _name_key(body: Body | None) -> tuple[str, str] | None:
     if body is None or "name" not in body:
         return None
-    return uuid_in(body.get("tenant_ref")) or "admin", body["name"]
+    return uuid_in(body.get("tenant_ref")) or ADMIN_TENANT, body["name"]
 
 
 @lru_cache(maxsize=4096)

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 
 from avish.config.config import Body, Change, Config
 from avish.config.transaction import Put, Request, prepare
+from avish.config.wellknown import ADMIN_TENANT
 from avish.errors import SchemaError
 from avish.schema.model import Message, Schema
 from avish.schema.types import Ref
 
 FIRST = ("tenant", "cloud", "vrfcontext", "serviceenginegroup")
 """Types that nearly everything belongs to; the rest follows behind what it refers to."""
-FIXED_UUIDS = {("tenant", "admin"): "admin", ("user", "admin"): "user-admin"}
+FIXED_UUIDS = {("tenant", ADMIN_TENANT): ADMIN_TENANT, ("user", "admin"): "user-admin"}
 
 
 def system_defaults(schema: Schema, now_us: int, config: Config | None = None) -> tuple[Change, ...]:

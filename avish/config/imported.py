@@ -14,8 +14,10 @@ from typing import Any
 
 from avish.config.config import Body, Config, title
 from avish.config.normalise import HOMES, is_uuid, new_uuid
+from avish.config.ordered import ordered
 from avish.config.target import Target
 from avish.config.transaction import Put, Refused, Request
+from avish.config.wellknown import ENGINE, FOUND
 from avish.errors import Issue, ValidationError
 from avish.schema.model import Field, Message, ObjectType, Schema
 from avish.schema.types import SENSITIVE, Ref, Secret
@@ -27,7 +29,6 @@ MOST = 300_000
 """Objects of one file."""
 SILENT = frozenset({"url", "uuid", "_last_modified"})
 """What the controller gives to every object by itself."""
-ENGINE, FOUND = "serviceengine", "data_vnics"
 HOME = {to: named for _, to, named in HOMES}
 HIDDEN = "a secret that the file does not hold in clear; set it again here"
 INCOMPLETE = "cannot be without its secret, which the file does not hold in clear; set it again here"
@@ -101,12 +102,8 @@ class Plan:
     @property
     def taken(self) -> list[Entry]:
         """The objects that are taken, each behind those it refers to; ValidationError where they go in a circle."""
-        ordered: list[Entry] = []
-        state: dict[int, bool] = {}
-        for entry in self.entries:
-            if id(entry) not in self._gone and id(entry) not in state:
-                _visit(entry, state, ordered)
-        return ordered
+        kept = (entry for entry in self.entries if id(entry) not in self._gone)
+        return list(ordered(kept, lambda entry: [other for _, other in entry.needs], _circle))
 
     def requests(self) -> tuple[list[Entry], list[Request]]:
         """The entries and requests in the same order; behind them, what refuses the whole file."""
@@ -117,25 +114,14 @@ class Plan:
         return taken, [*requests, *(Refused((issue,), 400) for issue in self.refused)]
 
 
-def _visit(entry: Entry, state: dict[int, bool], ordered: list[Entry]) -> None:
-    """Depth first, without recursion. ``state``: False while under way, True when done."""
-    stack = [(entry, iter(entry.needs))]
-    state[id(entry)] = False
-    while stack:
-        one, needs = stack[-1]
-        for path, other in needs:
-            if state.get(id(other)) is False and not (one.existing or other.existing):
-                circle = [each.where for each, _ in stack[[each for each, _ in stack].index(other) :]]
-                text = f"cyclic references: {' -> '.join([*circle, other.where])}; none of them can be first"
-                raise ValidationError([Issue(f"{one.place} {path}", text)])
-            if id(other) not in state:
-                state[id(other)] = False
-                stack.append((other, iter(other.needs)))
-                break
-        else:
-            state[id(one)] = True
-            ordered.append(one)
-            stack.pop()
+def _circle(way: list[Entry], needed: Entry) -> None:
+    """ValidationError: none of these can be the first, unless one of the two at the end is there already."""
+    one = way[-1]
+    if one.existing or needed.existing:
+        return
+    path = next(path for path, other in one.needs if other is needed)
+    circle = " -> ".join(each.where for each in [*way[way.index(needed) :], needed])
+    raise ValidationError([Issue(f"{one.place} {path}", f"cyclic references: {circle}; none of them can be first")])
 
 
 def read(schema: Schema, config: Config, document: Any, engines: Collection[str], *, keep_uuid: bool) -> Plan:

@@ -9,7 +9,8 @@ from typing import Any
 
 from avish.config.autos import AUTOS
 from avish.config.config import Body, Config, ref_to, title, uuid_in
-from avish.config.references import ADMIN, resolve
+from avish.config.references import resolve
+from avish.config.wellknown import ADMIN_TENANT, DEFAULT_CLOUD, GLOBAL_VRF
 from avish.errors import Issue
 from avish.schema.model import Field, Message, ObjectType
 from avish.schema.types import SENSITIVE, Ref, Secret
@@ -17,10 +18,10 @@ from avish.schema.types import SENSITIVE, Ref, Secret
 DROPPED = frozenset({"url", "extension", "configpb_attributes", "runtime"})
 """Keys that clients send along and that nobody may set."""
 HOMES = (
-    ("tenant_ref", "tenant", "admin"),
-    ("cloud_ref", "cloud", "Default-Cloud"),
-    ("vrf_ref", "vrfcontext", "global"),
-    ("vrf_context_ref", "vrfcontext", "global"),
+    ("tenant_ref", "tenant", ADMIN_TENANT),
+    ("cloud_ref", "cloud", DEFAULT_CLOUD),
+    ("vrf_ref", "vrfcontext", GLOBAL_VRF),
+    ("vrf_context_ref", "vrfcontext", GLOBAL_VRF),
 )
 """Field, type and name of where an object belongs that does not say."""
 UUID = re.compile(r"[a-z0-9]+-[A-Za-z0-9_.-]{1,100}")
@@ -61,7 +62,7 @@ def _tenant(config: Config, body: Body) -> str:
     """The uuid of the tenant that an object with a reference in stored form belongs to; else the administrator's."""
     given = body.get("tenant_ref")
     uuid = uuid_in(given) if isinstance(given, str) else ""
-    return uuid if config.get("tenant", uuid) else ADMIN
+    return uuid if config.get("tenant", uuid) else ADMIN_TENANT
 
 
 def _given(body: Body) -> Body:
@@ -76,7 +77,7 @@ def _homes(config: Config, kind: ObjectType) -> Body:
 class _Work:
     """Walks a body along its message; collects issues instead of stopping at the first."""
 
-    def __init__(self, config: Config, where: str, tenant: str = ADMIN) -> None:
+    def __init__(self, config: Config, where: str, tenant: str = ADMIN_TENANT) -> None:
         self.config = config
         self.tenant = tenant
         self.where = where

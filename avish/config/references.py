@@ -6,17 +6,17 @@ import difflib
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from avish.config.config import Body, Config, ref_to, uuid_in
+from avish.config.wellknown import ADMIN_TENANT
 from avish.schema.types import Ref, ref_name
 
 SUGGESTED_FROM = 2000
 """Names looked through for a suggestion, at most."""
 
 
-ADMIN = "admin"
 """The uuid of the tenant whose objects others may refer to."""
 
 
-def resolve(config: Config, ref: Ref, value: object, tenant: str = ADMIN) -> str:
+def resolve(config: Config, ref: Ref, value: object, tenant: str = ADMIN_TENANT) -> str:
     """The stored form of ``value``: ``/api/<type>/<uuid>``, or the name for what is kept by name.
 
     ``tenant``: uuid of the one the referring object is in; names are looked up there first.
@@ -51,13 +51,13 @@ def _uuid(config: Config, kind: str, value: str, tenant: str) -> str | None:
 
 def _named(config: Config, kind: str, name: str, tenant: str) -> str | None:
     found = config.uuid_of(kind, name, tenant)
-    return found if found or tenant == ADMIN else config.uuid_of(kind, name)
+    return found if found or tenant == ADMIN_TENANT else config.uuid_of(kind, name)
 
 
 def _known(config: Config, kind: str, uuid: str, tenant: str) -> str | None:
     """The uuid itself, when there is such an object and the tenant may refer to it."""
     body = config.get(kind, uuid)
-    return uuid if body is not None and _owner(body) in (tenant, ADMIN, "") else None
+    return uuid if body is not None and _owner(body) in (tenant, ADMIN_TENANT, "") else None
 
 
 def _owner(body: Body) -> str:
@@ -65,7 +65,7 @@ def _owner(body: Body) -> str:
 
 
 def _not_found(config: Config, kind: str, name: str, tenant: str) -> str:
-    bodies = [body for body in config.all(kind)[:SUGGESTED_FROM] if _owner(body) in (tenant, ADMIN, "")]
+    bodies = [body for body in config.all(kind)[:SUGGESTED_FROM] if _owner(body) in (tenant, ADMIN_TENANT, "")]
     near = difflib.get_close_matches(name, [str(body.get("name", "")) for body in bodies], 1)
     hint = f"; did you mean {near[0]}?" if near else f" (configure {kind} {name} first)"
     return f"there is no {kind} {name!r}{hint}"

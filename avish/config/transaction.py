@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from avish.config.config import Body, Change, Config, Draft, title, uuid_in
 from avish.config.normalise import new_uuid, normalise
-from avish.config.references import ADMIN
 from avish.config.validate import is_system_default, still_referred, validate
+from avish.config.wellknown import ADMIN_TENANT
 from avish.errors import Issue
 from avish.schema.model import ObjectType, Schema
 
@@ -282,7 +282,7 @@ class _Work:
         ]
 
     def _name_free(self, kind: ObjectType, body: Body) -> None:
-        tenant = uuid_in(body.get("tenant_ref")) or ADMIN
+        tenant = uuid_in(body.get("tenant_ref")) or ADMIN_TENANT
         holder = self.draft.uuid_of(kind.name, body.get("name", ""), tenant)
         if holder is not None and holder != body["uuid"]:
             taken = Issue(title(kind.name, body), f"there is a {kind.word} of this name already")

@@ -10,6 +10,7 @@ from avish.config.checks import CHECKS
 from avish.config.config import Body, Change, Config, title, uuid_in
 from avish.config.dependents import dependents
 from avish.config.engines import engines
+from avish.config.wellknown import ADMIN_TENANT
 from avish.errors import Issue
 from avish.schema.model import Schema
 
@@ -84,7 +85,7 @@ def still_referred(schema: Schema, new: Config, uuid: str) -> Iterator[Issue]:
 
 def is_system_default(schema: Schema, kind: str, body: Body) -> bool:
     """Whether it is one of those a fresh store has; they keep their names and stay. A singleton has no name to keep."""
-    if schema.object(kind).singleton or uuid_in(body.get("tenant_ref")) not in ("", "admin"):
+    if schema.object(kind).singleton or uuid_in(body.get("tenant_ref")) not in ("", ADMIN_TENANT):
         return False
     return any(default["name"] == body.get("name") for default in schema.defaults.get(kind, []))
 

@@ -8,13 +8,12 @@ from typing import Any
 
 from avish.api.request import Request
 from avish.config.config import Body, Config, uuid_in
+from avish.config.wellknown import ADMIN_TENANT
 from avish.errors import ValidationError
 
 SUPERUSER = "admin"
 SYSTEM = "system"
 """The controller itself, as the author of changes nobody asked for."""
-ADMIN_TENANT = "admin"
-"""The uuid of the tenant that is always there."""
 ALL = "*"
 NONE, READ, WRITE = 0, 1, 2
 LEVELS = {"NO_ACCESS": NONE, "READ_ACCESS": READ, "WRITE_ACCESS": WRITE}

@@ -15,7 +15,8 @@ from typing import Any
 from avish.api.request import Request, Response
 from avish.config.checks import require_checks
 from avish.config.store import Store
-from avish.controller.access import ADMIN_TENANT, ANYBODY, CONTROLLER, READ, WRITE, require
+from avish.config.wellknown import ADMIN_TENANT
+from avish.controller.access import ANYBODY, CONTROLLER, READ, WRITE, require
 from avish.controller.accounts import Accounts
 from avish.controller.audit import Audit
 from avish.controller.bases import Bases

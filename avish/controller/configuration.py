@@ -11,8 +11,10 @@ import avish
 from avish.api.request import Request, Response
 from avish.config.config import Body, Config
 from avish.config.imported import Counted, Entry, Plan, counted, read
+from avish.config.normalise import HOMES
 from avish.config.target import named
 from avish.config.transaction import Request as Wanted
+from avish.config.wellknown import ADMIN_TENANT, DEFAULT_GROUP, ENGINE_GROUP
 from avish.controller.bodies import Renderer, Show
 from avish.controller.changes import Changes, dry, flag, warnings
 from avish.controller.commit import Outcome
@@ -24,9 +26,8 @@ Named = tuple[str, str]
 """Type and uuid of an object."""
 NOT_CARRIED = ("virtualservice_l4_only", "persistence_is_layer_4", "global_algorithms")
 """Checks of what this dataplane does not carry: in a file, what they refuse is left out and told."""
-EVERYWHERE = frozenset({("tenant", "admin"), ("cloud", "Default-Cloud"), ("vrfcontext", "global")})
+EVERYWHERE = frozenset({*((kind, name) for _, kind, name in HOMES), (ENGINE_GROUP, DEFAULT_GROUP)})
 """Objects that each controller has and fills in its own way: not part of a virtual service."""
-GROUP = ("serviceenginegroup", "Default-Group")
 NAMES_TOLD = 10
 ROUNDS = 8
 """Attempts without what was refused before."""
@@ -57,7 +58,7 @@ class Configuration:
                 found.setdefault(object_type.title, []).append(self._exported(object_type, body, name))
         about = {
             "version": {"Product": "avish", "Version": MODEL_VERSION, "Tag": f"avish-{avish.__version__}"},
-            "use_tenant": "admin",
+            "use_tenant": ADMIN_TENANT,
             "encrypted_sensitive_fields": False,
             "revision": config.revision,
             "order": list(found),
@@ -137,7 +138,7 @@ def _kind_and_uuid(ref: str) -> Named:
 
 
 def _everywhere(kind: str, body: Body | None) -> bool:
-    return body is None or (kind, body.get("name", "")) in {*EVERYWHERE, GROUP}
+    return body is None or (kind, body.get("name", "")) in EVERYWHERE
 
 
 def _document(request: Request) -> tuple[Any, bool]:

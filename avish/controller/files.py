@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from avish.api.request import Request, Response
-from avish.controller.access import ADMIN_TENANT, CONTROLLER, READ, Scope
+from avish.config.wellknown import ADMIN_TENANT
+from avish.controller.access import CONTROLLER, READ, Scope
 from avish.controller.capture_files import Folder
 from avish.controller.gate import Gate
 from avish.errors import ApplyError, ValidationError

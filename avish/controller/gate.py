@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from avish.api.request import Request
 from avish.config.config import Config
-from avish.controller.access import ADMIN_TENANT, ALL, Caller, Scope, authorise
+from avish.config.wellknown import ADMIN_TENANT
+from avish.controller.access import ALL, Caller, Scope, authorise
 from avish.controller.accounts import Accounts, RefusedError
 from avish.controller.sessions import Session, Sessions, same
 from avish.errors import ValidationError

@@ -9,12 +9,10 @@ from typing import Any
 from avish.config.config import Body, Config
 from avish.config.normalise import new_uuid
 from avish.config.transaction import Put
+from avish.config.wellknown import ENGINE, ENGINE_GROUP, FOUND
 from avish.schema.types import parse_address
 from dataplane.driver import Driver
 from dataplane.model import Interface
-
-KIND = "serviceengine"
-GROUP = "serviceenginegroup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +44,9 @@ def registration(config: Config, members: Iterable[Member]) -> list[Put]:
     groups: dict[str, Put] = {}
     engines = []
     for member in members:
-        existing = config.named(KIND, member.name)
-        if existing is None and config.named(GROUP, member.group) is None:
-            groups[member.group] = Put(GROUP, new_uuid(GROUP), {"name": member.group}, new=True)
+        existing = config.named(ENGINE, member.name)
+        if existing is None and config.named(ENGINE_GROUP, member.group) is None:
+            groups[member.group] = Put(ENGINE_GROUP, new_uuid(ENGINE_GROUP), {"name": member.group}, new=True)
         engines.append(_put(member, existing))
     return [*groups.values(), *engines]
 
@@ -57,10 +55,10 @@ def _put(member: Member, existing: Body | None) -> Put:
     """The group is the topology's at first, the operator's from then on."""
     body = existing or {"name": member.name, "se_group_ref": member.group}
     if member.interfaces is not None:
-        known = {vnic.get("if_name"): vnic for vnic in body.get("data_vnics", [])}
+        known = {vnic.get("if_name"): vnic for vnic in body.get(FOUND, [])}
         vnics = [{**known.get(found.name, {}), **_vnic(found, member.ours)} for found in member.interfaces]
-        body = {**body, "data_vnics": vnics}
-    return Put(KIND, existing["uuid"] if existing else new_uuid(KIND), body, new=existing is None)
+        body = {**body, FOUND: vnics}
+    return Put(ENGINE, existing["uuid"] if existing else new_uuid(ENGINE), body, new=existing is None)
 
 
 def _vnic(interface: Interface, ours: frozenset[str]) -> Mapping[str, Any]:

@@ -9,16 +9,13 @@ from typing import Any
 from avish.config.config import Change, Config
 from avish.config.store import Store, Who
 from avish.config.transaction import Restore
+from avish.config.wellknown import ENGINE, FOUND
 from avish.controller.access import Caller
 from avish.controller.commit import Ask, Committer, Outcome
 from avish.controller.confirm import Confirmations, Pending, Terms
 from avish.controller.guard import Effects
 from avish.controller.notices import Notices
 from avish.errors import ConflictError, ValidationError
-
-ENGINE = "serviceengine"
-FOUND = "data_vnics"
-"""What an engine's kernel says; no revision knows better."""
 
 
 @dataclass(frozen=True, slots=True)

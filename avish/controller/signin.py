@@ -8,6 +8,7 @@ from typing import Any
 
 from avish.api.request import Request, Response
 from avish.config.config import Body
+from avish.config.wellknown import ADMIN_TENANT
 from avish.controller import passwords
 from avish.controller.access import ANYBODY, READ, SUPERUSER, WRITE, Scope, permission, require
 from avish.controller.accounts import Accounts, RefusedError
@@ -83,7 +84,7 @@ class SignIn:
     def _welcome(self, user: Body, identity: str) -> Body:
         caller, config = self.accounts.caller(str(user["name"])), self.accounts.config()
         tenants = [one for one in config.all("tenant") if caller.enters(one["uuid"])]
-        default = config.get("tenant", caller.default_tenant) or {"name": "admin"}
+        default = config.get("tenant", caller.default_tenant) or {"name": ADMIN_TENANT}
         return {
             "version": dict(self.version()),
             "session_cookie_name": COOKIES[0],

@@ -9,7 +9,8 @@ from avish.api.request import Request, Response
 from avish.config.config import Config
 from avish.config.store import Revision, Store
 from avish.config.transaction import Request as Wish
-from avish.controller.access import ADMIN_TENANT, CONTROLLER, SYSTEM, WRITE, require
+from avish.config.wellknown import ADMIN_TENANT
+from avish.controller.access import CONTROLLER, SYSTEM, WRITE, require
 from avish.controller.changes import Changes, dry, flag, warnings, who
 from avish.controller.commit import Committer, Head, Outcome
 from avish.controller.compare import (

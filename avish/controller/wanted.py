@@ -9,6 +9,7 @@ from typing import Any
 
 from avish.config.config import Body, Config
 from avish.config.ids import Ids
+from avish.config.wellknown import ADMIN_TENANT
 from avish.errors import Issue, ValidationError
 from avish.operate.marks import pools_of
 from dataplane.model import AddressMatch
@@ -137,7 +138,7 @@ def _is_ftp(service: Body) -> bool:
 def _wanted(
     config: Config, kind: str, body: Body, engines: tuple[str, ...], spec: CaptureSpec, stem: str, title: str
 ) -> Wanted:
-    tenant = config.target(body.get("tenant_ref")) or {"name": "admin"}
+    tenant = config.target(body.get("tenant_ref")) or {"name": ADMIN_TENANT}
     params = body.get("capture_params") or {}
     return Wanted((kind, body["uuid"]), body["name"], tenant["name"], engines, spec, stem, title, params)
 

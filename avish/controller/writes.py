@@ -11,8 +11,9 @@ from avish.config.config import Body, Config, ref_to
 from avish.config.normalise import is_uuid, new_uuid
 from avish.config.references import resolve
 from avish.config.transaction import Delete, Put, Refused, Request
+from avish.config.wellknown import ADMIN_TENANT, ENGINE
 from avish.controller import debug
-from avish.controller.access import ADMIN_TENANT, Scope
+from avish.controller.access import Scope
 from avish.controller.bodies import patched
 from avish.controller.reads import Reads
 from avish.errors import Issue, ValidationError
@@ -20,7 +21,6 @@ from avish.schema.model import ObjectType
 from avish.schema.types import Ref
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
-ENGINE = "serviceengine"
 TENANT = Ref("tenant")
 EVERYWHERE = Scope(tenant=ADMIN_TENANT)
 

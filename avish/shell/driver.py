@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from avish.api.client import Answer, Client, target
+from avish.api.client import Answer, Client
 from avish.api.reach import Reach
 from avish.errors import AvishError
 from avish.shell.effects import (
@@ -44,21 +44,12 @@ class TracedClient(Client):
         super().__init__(where)
         self._files = files
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        body: Any = None,
-        etag: str = "",
-        comment: str = "",
-    ) -> Answer:
-        """As Client.call."""
+    def _call(self, method: str, where: str, more: Mapping[str, str], body: Any, comment: str) -> Answer:
         began = time.perf_counter()
-        answer = super().call(method, path, query, body, etag, comment)
+        answer = super()._call(method, where, more, body, comment)
         took = (time.perf_counter() - began) * 1000
         for file in self._files:
-            print(f"{method} {target(path, query)} {answer.status} {took:.1f} ms", file=file, flush=True)
+            print(f"{method} {where} {answer.status} {took:.1f} ms", file=file, flush=True)
         return answer
 
 

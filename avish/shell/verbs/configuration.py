@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from avish.config.ordered import ordered
+from avish.config.wellknown import ADMIN_TENANT, ENGINE
 from avish.errors import ParseError, ValidationError
 from avish.lang import flags, paste, script, written
 from avish.schema.model import Message, ObjectType
@@ -18,9 +20,6 @@ from avish.shell.showing import answer
 
 Body = dict[str, Any]
 Named = tuple[ObjectType, Body]
-PROVIDER = "admin"
-"""The tenant of what belongs to no other."""
-ENGINE = "serviceengine"
 FORBIDDEN = 403
 
 
@@ -36,7 +35,7 @@ def running_config(session: Session, order: Order) -> Run:
     tenant, words = order.options.get("--tenant", ""), _words(order.options.get("--search", ""))
     if tenant:
         yield from session.existing(session.tree.schema.object("tenant"), tenant)
-    elif session.tenant not in (PROVIDER, ALL_TENANTS):
+    elif session.tenant not in (ADMIN_TENANT, ALL_TENANTS):
         tenant = session.tenant
     found: list[Named] = []
     secret: list[str] = []
@@ -77,7 +76,7 @@ def _commands(session: Session, found: list[Named], words: list[str]) -> Iterato
 
 def _groups(found: list[Named]) -> Iterator[tuple[str, list[Named]]]:
     """The objects by tenant, the provider's first; the engines, which another controller may not have, at the end."""
-    groups: dict[str, list[Named]] = {PROVIDER: []}
+    groups: dict[str, list[Named]] = {ADMIN_TENANT: []}
     engines = []
     for kind, body in found:
         if ENGINE in (kind.name, kind.names):
@@ -85,11 +84,11 @@ def _groups(found: list[Named]) -> Iterator[tuple[str, list[Named]]]:
         else:
             groups.setdefault(_tenant(body), []).append((kind, body))
     yield from groups.items()
-    yield PROVIDER, engines
+    yield ADMIN_TENANT, engines
 
 
 def _tenant(body: Body) -> str:
-    return ref_name(str(body.get("tenant_ref", PROVIDER)))
+    return ref_name(str(body.get("tenant_ref", ADMIN_TENANT)))
 
 
 def _kinds(session: Session, wanted: str) -> list[ObjectType]:
@@ -128,24 +127,9 @@ def _text(session: Session, kind: ObjectType, body: Body) -> str:
 def in_order(objects: list[Named]) -> Iterator[Named]:
     """Each object behind those it refers to; where they refer to each other, as they stand."""
     by_name = {(kind.name, str(body.get("name", ""))): (kind, body) for kind, body in objects}
-    done: set[tuple[str, str]] = set()
-
-    def visit(key: tuple[str, str]) -> Iterator[Named]:
-        stack = [(key, iter(_targets(*by_name[key])))]
-        done.add(key)
-        while stack:
-            place, targets = stack[-1]
-            ahead = next((target for target in targets if target in by_name and target not in done), None)
-            if ahead is None:
-                stack.pop()
-                yield by_name[place]
-            else:
-                done.add(ahead)
-                stack.append((ahead, iter(_targets(*by_name[ahead]))))
-
-    for key in by_name:
-        if key not in done:
-            yield from visit(key)
+    known = by_name.keys()
+    keys = ordered(known, lambda key: [target for target in _targets(*by_name[key]) if target in known])
+    return (by_name[key] for key in keys)
 
 
 def _targets(message: Message, body: Body) -> Iterator[tuple[str, str]]:

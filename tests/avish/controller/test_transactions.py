@@ -273,7 +273,8 @@ def test_a_lost_update_does_not_come_by_a_rollback(rig):
 
 
 def test_answers_are_json(ftp_rig):
-    json.dumps([ftp_rig.get("/api/commits/1"), ftp_rig.get("/api/compare", **{"from": "1", "to": "running"})])
+    for answer in (ftp_rig.get("/api/commits/1"), ftp_rig.get("/api/compare", **{"from": "1", "to": "running"})):
+        assert json.loads(json.dumps(answer)) == answer
 
 
 def step(rig, dice):

@@ -48,4 +48,6 @@ def test_a_key_begins_anew():
 
 
 def test_zero_never_ends():
-    Watch(0).at(1e9)
+    watch = Watch(0)
+    watch.at(1e9)
+    assert watch.said == []
