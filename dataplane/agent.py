@@ -53,6 +53,8 @@ _PLAIN = (
     "forwarding", "facts",
 )  # fmt: skip
 """The operations that are one call of the driver and one answer."""
+_ROWS = ("counters", "listeners", "routes", "neighbours", "addresses")
+"""Those of them whose answers are JSON data already."""
 
 
 def enter(namespace: str) -> None:
@@ -143,7 +145,7 @@ class Agent:
             return
         try:
             result = self._call(connection, operation, wire.decode(request.get("args", [])))
-            answer = {"ok": wire.encode(result)}
+            answer = {"ok": result if operation in _ROWS else wire.encode(result)}
         except DataplaneError as error:
             answer = wire.error_document(error)
         except wire.FrameError as error:

@@ -13,7 +13,8 @@ from dataplane.ruleset import LISTENER_MAPS
 from dataplane.ruleset_service import SERVICE_CHAIN
 from dataplane.rulewords import PROTOCOLS
 
-_SUBSYSTEM, _GET_ELEMENTS, _GET_OBJECTS = 10, 13, 19
+_SUBSYSTEM, _GET_ELEMENTS, _GET_GENERATION, _GET_OBJECTS = 10, 13, 16, 19
+_GENERATION = 1
 _HEADER_SIZE = 4
 _OBJECT_TABLE, _OBJECT_NAME, _OBJECT_TYPE, _OBJECT_DATA = 1, 2, 3, 4
 _COUNTER = 1
@@ -39,6 +40,13 @@ def counters() -> dict[str, tuple[int, int]]:
             before = found.get(name, (0, 0))
             found[name] = (before[0] + packets, before[1] + size)
     return found
+
+
+def generation() -> int:
+    """A number that every change of any table of the namespace makes another. Raises NetlinkError."""
+    with netlink.Netlink() as kernel:
+        found = kernel.request(netlink.netfilter_type(_SUBSYSTEM, _GET_GENERATION), netlink.netfilter_header(0))
+    return int.from_bytes(netlink.parse(found[0].body, _HEADER_SIZE)[_GENERATION], "big")
 
 
 def listeners() -> list[Row]:

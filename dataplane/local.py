@@ -68,6 +68,7 @@ class LocalDriver:
         self._uneven: frozenset[int] = frozenset()
         self._loader, self._around = Loader(), Around()
         self._coming: SeState | None = None
+        self._listeners: tuple[int, list[Row]] | None = None
         sysctl.prepare()
         facts.count_arp()
         self._abilities = abilities.probe()
@@ -356,7 +357,12 @@ class LocalDriver:
 
     @_reading("listeners")
     def listeners(self) -> list[Row]:
-        return counters.listeners()
+        """Read anew only when some table has changed: the controller asks again and again."""
+        generation = counters.generation()
+        known = self._listeners
+        if known is None or known[0] != generation:
+            self._listeners = known = (generation, counters.listeners())
+        return known[1]
 
     @_reading("routes")
     def routes(self) -> list[Row]:
