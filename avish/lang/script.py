@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,11 +106,16 @@ def parse(object_type: ObjectType, text: str) -> Body:
     return body
 
 
+BREAKS = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""Where YAML sees the end of a line."""
+
+
 class _Reader:
     """The events of a document put together: dictionaries, lists, words; None for null."""
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.lines = BREAKS.split(text)
         self.events = self._events()
         self.depth = 0
         self.places: dict[str, tuple[Any, Any]] = {}
@@ -124,7 +130,7 @@ class _Reader:
 
     def _told(self, fault: _Fault, secrets: list[str]) -> ParseError:
         start, end = self.keys[fault.path] if fault.key else self.places[fault.path]
-        line = self.text.split("\n")[start.line]
+        line = self.lines[start.line]
         stop = end.column if end.line == start.line else len(line)
         for path in secrets:
             line = _masked(line, start.line, *self.places[path])
@@ -156,8 +162,7 @@ class _Reader:
     def _error(self, text: str, mark: Any) -> ParseError:
         if mark is None:
             return ParseError(text)
-        lines = self.text.split("\n")
-        line = lines[mark.line] if mark.line < len(lines) else ""
+        line = self.lines[mark.line] if mark.line < len(self.lines) else ""
         return ParseError(text, line=line, start=mark.column, end=mark.column + 1, row=mark.line + 1)
 
     def document(self) -> Any:
