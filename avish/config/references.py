@@ -13,7 +13,20 @@ SUGGESTED_FROM = 2000
 """Names looked through for a suggestion, at most."""
 
 
-"""The uuid of the tenant whose objects others may refer to."""
+PROFILES = frozenset(
+    {
+        "analyticsprofile", "applicationpersistenceprofile", "applicationprofile", "errorpageprofile", "healthmonitor",
+        "ipaddrgroup", "microservicegroup", "networkprofile", "stringgroup", "trafficcloneprofile",
+    }
+)  # fmt: skip
+"""Templates: those of the provider are for every tenant to see and to refer to."""
+PRIVATE = frozenset(
+    {
+        "l4policyset", "natpolicy", "networksecuritypolicy", "pool", "poolgroup", "serverautoscalepolicy",
+        "virtualservice", "vsvip",
+    }
+)  # fmt: skip
+"""What forwards: of each tenant for itself, also of the provider."""
 
 
 def resolve(config: Config, ref: Ref, value: object, tenant: str = ADMIN_TENANT) -> str:
@@ -51,13 +64,18 @@ def _uuid(config: Config, kind: str, value: str, tenant: str) -> str | None:
 
 def _named(config: Config, kind: str, name: str, tenant: str) -> str | None:
     found = config.uuid_of(kind, name, tenant)
-    return found if found or tenant == ADMIN_TENANT else config.uuid_of(kind, name)
+    return found if found or tenant == ADMIN_TENANT or kind in PRIVATE else config.uuid_of(kind, name)
 
 
 def _known(config: Config, kind: str, uuid: str, tenant: str) -> str | None:
     """The uuid itself, when there is such an object and the tenant may refer to it."""
     body = config.get(kind, uuid)
-    return uuid if body is not None and _owner(body) in (tenant, ADMIN_TENANT, "") else None
+    return uuid if body is not None and _reached(kind, body, tenant) else None
+
+
+def _reached(kind: str, body: Body, tenant: str) -> bool:
+    """Whether an object of a tenant may refer to another one."""
+    return _owner(body) in ((tenant, "") if kind in PRIVATE else (tenant, ADMIN_TENANT, ""))
 
 
 def _owner(body: Body) -> str:
@@ -65,7 +83,9 @@ def _owner(body: Body) -> str:
 
 
 def _not_found(config: Config, kind: str, name: str, tenant: str) -> str:
-    bodies = [body for body in config.all(kind)[:SUGGESTED_FROM] if _owner(body) in (tenant, ADMIN_TENANT, "")]
+    bodies = [body for body in config.all(kind)[:SUGGESTED_FROM] if _reached(kind, body, tenant)]
     near = difflib.get_close_matches(name, [str(body.get("name", "")) for body in bodies], 1)
     hint = f"; did you mean {near[0]}?" if near else f" (configure {kind} {name} first)"
+    if kind in PRIVATE and tenant != ADMIN_TENANT and config.uuid_of(kind, name):
+        hint = f" in this tenant; that of tenant admin is for admin alone (configure {kind} {name} here)"
     return f"there is no {kind} {name!r}{hint}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from avish.api.request import Request
 from avish.config.config import Body, Config, uuid_in
+from avish.config.references import PROFILES
 from avish.config.wellknown import ADMIN_TENANT
 from avish.errors import ValidationError
 
@@ -142,10 +143,10 @@ class Scope:
         return self.caller.level(permission(kind), owner) >= READ or self.is_shared(kind, body)
 
     def is_shared(self, kind: str, body: Mapping[str, Any]) -> bool:
-        """Whether every tenant may see and refer to it: the infrastructure, and what the system came with."""
+        """Whether every tenant may see and refer to it: infrastructure, profiles, and what the system came with."""
         if uuid_in(body.get("tenant_ref")) != ADMIN_TENANT:
             return False
-        return kind in INFRASTRUCTURE or body.get("name") in self.shared.get(kind, ())
+        return kind in INFRASTRUCTURE or kind in PROFILES or body.get("name") in self.shared.get(kind, ())
 
     def tenants(self, config: Config) -> list[str]:
         """Where names are looked up: the own tenant first, then those whose objects are shared."""

@@ -351,7 +351,7 @@ async def _until_signal(
         group.create_task(front.run(doors, ended))
         group.create_task(live(ended))
         if ssh is not None:
-            group.create_task(ssh.run(controller.committer.head.config, ended))
+            group.create_task(ssh.run(lambda: controller.committer.head.config, ended))
         tell("READY=1")
         await _end(signalled, path)
         tell("STOPPING=1")

@@ -10,7 +10,7 @@ import os
 import pwd
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +87,10 @@ class SshFront:
         os.chown(self._folder / SOCKET, self._user, self._group)
         self.door = Door(inside, "ssh")
 
-    async def run(self, config: Config, ended: asyncio.Event) -> None:
-        """Keep it running until ``ended``."""
+    async def run(self, config: Callable[[], Config], ended: asyncio.Event) -> None:
+        """Keep it running until ``ended``; each time it begins it is told what ``config`` says then."""
         while not ended.is_set():
-            await self._start(config)
+            await self._start(config())
             stopping = asyncio.create_task(ended.wait())
             over = asyncio.create_task(self._over())
             await asyncio.wait({stopping, over}, return_when=asyncio.FIRST_COMPLETED)

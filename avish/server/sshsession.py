@@ -151,12 +151,13 @@ class Session:
     async def _watch(self) -> None:
         """Nobody there for so long: warn, then hang up."""
         idle, warned = self._settings.idle_seconds, False
+        last = min(WARNING_SECONDS, idle / 4)
         while idle:
             left = self._touched + idle - time.monotonic()
             if left <= 0:
                 self._process.channel.close()
                 return
-            if left <= min(WARNING_SECONDS, idle / 4):
+            if left <= last:
                 if not warned:
                     self._process.stderr.write(
                         f"\r\nnothing typed for long: this session ends in {left:.0f} s\r\n".encode()
@@ -164,7 +165,7 @@ class Session:
                 warned = True
             else:
                 warned = False
-            await asyncio.sleep(min(1.0, max(left, 0.05)))
+            await asyncio.sleep(min(1.0, max(left if left <= last else left - last, 0.01)))
 
     # --- for machines
 

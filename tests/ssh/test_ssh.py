@@ -17,6 +17,7 @@ import asyncssh
 import pexpect
 import pyte
 import pytest
+from httpsrig import Web
 from sshrig import BIN, OPTIONS, PASSWORD, run
 
 RUNBOOK = "configure pool from-a-script\ndescription x\nsave\nshow pool from-a-script | grep description\n"
@@ -181,6 +182,61 @@ class TestPeople:
             assert time.monotonic() < until
 
 
+class Greeted(asyncssh.SSHClient):
+    """Keeps the banner."""
+
+    banner = ""
+
+    def auth_banner_received(self, msg, lang):
+        self.banner += msg
+
+
+class TestWords:
+    """What those who come in are told, and how many of one user may be in."""
+
+    def test_banner_and_message_of_the_day(self, controller):
+        controller.local("configure systemconfiguration", "linux_configuration", 'banner "Keep out"', 'motd "Be kind"', "save", "save")  # fmt: skip
+        old = controller.front_pid()
+        os.kill(old, signal.SIGKILL)
+        until = time.monotonic() + 30
+        while controller.ssh("show tenant", options=["-o", "ConnectTimeout=5"]).returncode:
+            assert time.monotonic() < until
+
+        async def banner():
+            options = {"username": "admin", "client_keys": [str(controller.key)], "known_hosts": None}
+            connection, client = await asyncssh.create_connection(Greeted, "127.0.0.1", controller.port, **options)
+            connection.close()
+            return client.banner
+
+        assert asyncio.run(banner()) == "Keep out\r\n"
+        person = Screen(controller)
+        assert "Be kind" in person.until(r"\[admin:[^\]]+\]: >")
+        person.child.send("exit\r")
+        assert person.end() == 0
+        assert "Be kind" not in controller.ssh("show tenant").stdout
+
+    def test_so_many_sessions_as_the_profile_says(self, controller):
+        controller.local("configure useraccountprofile one", "max_concurrent_sessions 1", "save")
+        controller.local("configure user solo", "is_superuser", "user_profile_ref one", "save")
+        controller.avishd("key", "solo", f"{controller.key}.pub")
+
+        async def run():
+            options = {"username": "solo", "client_keys": [str(controller.key)], "known_hosts": None}
+            async with asyncssh.connect("127.0.0.1", controller.port, **options) as first:
+                assert (await first.run("show tenant")).exit_status == 0
+                async with asyncssh.connect("127.0.0.1", controller.port, **options) as second:
+                    refused = await second.run("show tenant")
+                assert (await first.run("show tenant")).exit_status == 0
+            return refused
+
+        refused = asyncio.run(run())
+        assert refused.exit_status == 69
+        assert "does not let this session in" in refused.stderr
+        until = time.monotonic() + 20
+        while controller.ssh("show tenant", user="solo").returncode:  # the first has gone
+            assert time.monotonic() < until
+
+
 class TestFiles:
     def test_captures_and_exports_are_fetched(self, controller, tmp_path):
         data = os.urandom(3_000_000)
@@ -341,6 +397,19 @@ class TestOverTheNetwork:
         pins.write_text(f"{place} {'0' * len(seen)}\n")
         refused = avish("-c", "show pool")
         assert (refused.returncode, "another certificate" in refused.stderr) == (69, True)
+
+    def test_a_token_in_place_of_the_password(self, controller, avish, tmp_path):
+        web = Web(int(controller.listens["https"].split()[-1]))
+        assert web.log_in()[0] == 200
+        status, _, made = web.ask("POST", "/api/user-token", {"hours": 1})
+        assert status == 201
+        words = ["--address", "127.0.0.1", "--port", controller.listens["https"].split()[-1], "--user", "admin"]
+        environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
+        done = run([BIN / "avish", *words, "--token", made["token"], "-c", "show tenant"], env=environment)
+        assert (done.returncode, "| admin | admin |" in done.stdout) == (0, True), done.stderr
+        done = run([BIN / "avish", *words, "--token", "x" * 40, "-c", "show tenant"], env=environment)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "Invalid credentials" in done.stderr
 
     def test_what_is_refused(self, avish):
         done = avish("-c", "show pool", password="wrong")

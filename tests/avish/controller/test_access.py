@@ -179,6 +179,21 @@ class TestTenants:
         assert pool["health_monitor_refs"][0] == own["url"]
         assert pool["health_monitor_refs"][1].endswith("#System-Ping")
 
+    def test_profiles_of_the_provider_are_for_all_and_what_forwards_is_not(self, people):
+        people.post("healthmonitor", name="shared", type="HEALTH_MONITOR_TCP")
+        pool = people.post("pool", name="admins")
+        assert "shared" in names(ask(people, "anna", "GET", "/api/healthmonitor"))
+        made = ask(people, "anna", "POST", "/api/pool", {"name": "p", "health_monitor_refs": ["shared"]})
+        assert made.status == 201, made.body
+        for ref in ("admins", pool["uuid"], pool["url"], "/api/pool?name=admins"):
+            body = {"name": "g", "members": [{"pool_ref": ref}]}
+            refused = ask(people, "anna", "POST", "/api/poolgroup", body)
+            assert refused.status == 400, ref
+            assert "admins" not in ref or "that of tenant admin is for admin alone" in refused.body["error"]
+        assert (
+            ask(people, "anna", "POST", "/api/poolgroup", {"name": "g", "members": [{"pool_ref": "p"}]}).status == 201
+        )
+
     def test_nothing_refers_into_another_tenant(self, people):
         made = ask(people, "anna", "POST", "/api/healthmonitor", {"name": "hm", "type": "HEALTH_MONITOR_TCP"}).body
         refused = people.call("POST", "/api/pool", {"name": "p", "health_monitor_refs": [made["uuid"]]})

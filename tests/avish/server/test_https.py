@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("cryptography")
 from httpsrig import PASSWORD, HttpsRig, Web
 
+from avish.controller import lockout
+
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory):
@@ -220,6 +222,21 @@ def follow(rig, cookie, path="/api/notices", **headers):
                 return error.status
 
     return asyncio.run(run())
+
+
+def test_a_source_that_guesses_for_many_users_is_held_back(rig, monkeypatch):
+    monkeypatch.setattr(lockout, "SOURCE_FAILURES", 3)
+    guesser, known = Web(rig.port), Web(rig.port)
+    assert known.log_in()[0] == 200
+    for number in range(3):
+        assert guesser.log_in(f"nobody{number}", "x")[0] == 401
+    status, body = guesser.log_in()
+    assert (status, "too many failures" in body["error"]) == (401, True)
+    assert known.ask("GET", "/api/pool")[0] == 200
+    assert rig.accounts.log_in("admin", PASSWORD, "9.9.9.9")["name"] == "admin"
+    rig.accounts.lockout._forget(*list(rig.accounts.lockout._counts))
+    guesser.close()
+    known.close()
 
 
 def test_events_come_over_a_websocket(rig, logged_in):
