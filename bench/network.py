@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -121,15 +123,31 @@ def _rest(controller):
     web = Web(controller.port("https"))
     web.log_in(password=PASSWORD)
     _, _, pool = web.ask("POST", "/api/pool", {"name": "bench"})
-    path, took = f"/api/pool/{pool['uuid']}", []
-    for _ in range(READS):
-        began = time.perf_counter()
-        web.ask("GET", path)
-        took.append(time.perf_counter() - began)
+    path = f"/api/pool/{pool['uuid']}"
+    took = list(_reads(controller.port("https"), path, web.headers["Cookie"]))
     began = time.perf_counter()
     for number in range(WRITES):
         web.ask("PATCH", path, {"replace": {"description": str(number)}})
     return READS / sum(took), sorted(took)[int(READS * 0.99)] * 1000, WRITES / (time.perf_counter() - began)
+
+
+def _reads(port, path, cookie):
+    """Seconds of each read, by a client that costs next to nothing (http.client takes longer than the server)."""
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    request = f"GET {path} HTTP/1.1\r\nHost: c\r\nCookie: {cookie}\r\n\r\n".encode()
+    with trust.wrap_socket(socket.create_connection(("127.0.0.1", port))) as wire, wire.makefile("rb") as answers:
+        for _ in range(READS):
+            began = time.perf_counter()
+            wire.sendall(request)
+            status, length = answers.readline(), 0
+            while (line := answers.readline()) != b"\r\n":
+                name, _, value = line.partition(b":")
+                length = int(value) if name.lower() == b"content-length" else length
+            body = answers.read(length)
+            yield time.perf_counter() - began
+            if b" 200 " not in status or not body.endswith(b"}"):
+                raise AssertionError(status)
 
 
 def figures(bin_dir):
