@@ -52,9 +52,7 @@ class Sessions:
             if known is None:
                 process.stderr.write(b"the controller does not let this session in\r\n")
                 status = EXIT_AWAY
-            elif (
-                len(self._open) >= self._settings.sessions or self._users[known.user] >= self._settings.sessions_of_user
-            ):
+            elif self._full(known.user):
                 process.stderr.write(b"too many sessions\r\n")
                 status = EXIT_AWAY
             else:
