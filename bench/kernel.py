@@ -102,7 +102,7 @@ def figures():
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
         with ThreadPoolExecutor(1) as thread:
-            yield from thread.submit(_inside, name).result()
+            yield from thread.submit(lambda: list(_inside(name))).result()  # in the thread: it enters the namespace
     finally:
         subprocess.run(["ip", "netns", "del", name], check=True)
 

@@ -87,7 +87,7 @@ def main():
     taken = []
     for figure in measure(Path(sys.executable).parent):
         taken.append(figure)
-        print(f"measured: {figure.name}", file=sys.stderr)
+        print("measured: " + "  ".join(cell for cell in row(figure) if cell), file=sys.stderr)
     load = " ".join(f"{one:.1f}" for one in os.getloadavg())
     print(f"{platform.machine()}, {os.cpu_count()} processors, load {load}, Python {platform.python_version()}\n")
     print(table([HEADER, *(row(figure) for figure in taken)]))
