@@ -17,7 +17,7 @@ What a step does is an operation, a plain tuple that ``walk`` collects and the s
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -141,8 +141,7 @@ class Tree:
     def _root(self) -> Node:
         root = Node({verb: Step(self._help(verb), self._objects(verb)) for verb in ("configure", "debug", "delete")})
         root.words |= {"show": Step(self._help("show"), self.show), "watch": self._watch()} | self._verbs()
-        for command in self.schema.commands:
-            self._graft(root, command)
+        self._graft(root, self.schema.commands, 0)
         root.words["do"] = Step(self._help("do"), Node({"show": root.words["show"]}, needs="show"))
         return Node(dict(sorted(root.words.items())), end=())
 
@@ -206,38 +205,39 @@ class Tree:
         value = Value("One of them, by name", Node(end=()), types.Name(), ("show", name), names=self._lender(name))
         return Node(value=value, end=(("list", name),))
 
-    def _graft(self, node: Node, command: Command) -> None:
-        """Put a command's path into the tree."""
-        for number, word in enumerate(command.path, 1):
-            if not word.startswith("<"):
-                node = self._word(node, word, " ".join(command.path[:number]), command)
-                continue
-            item = command.args[word[1:-1]]
-            if node.value is None:
-                needs = f"a value: {item.leaf.describe()}"
-                node.value = Value(
-                    item.help, Node(needs="the rest of the command"), item.leaf, ("arg", item), names=_names(item)
-                )
-                node.needs = needs
-            node = node.value.node
-        node.end = (("run", command),)
-        node.words |= _choices(command.options, "option", node)
-        if command.filters:
-            behind = Node(end=node.end, needs="a filter word")
-            behind.words = _choices(command.filters, "filter", behind)
-            node.words["filter"] = Step(
-                "Only what these words and values say", Node(behind.words, needs="a filter word")
-            )
+    def _graft(self, node: Node, commands: Iterable[Command], depth: int) -> None:
+        """Put the paths of commands into the tree, from their word number ``depth`` on."""
+        behind: dict[str, list[Command]] = {}
+        for command in commands:
+            if depth < len(command.path):
+                behind.setdefault(command.path[depth], []).append(command)
+            else:
+                _finish(node, command)
+        for word, some in behind.items():
+            if word.startswith("<"):
+                self._graft(_argument(node, some[0].args[word[1:-1]]), some, depth + 1)
+            else:
+                self._word(node, word, some, depth)
 
-    def _word(self, node: Node, word: str, path: str, command: Command) -> Node:
-        """Where ``word`` leads from ``node``; of several commands behind it none lends it its help."""
+    def _word(self, node: Node, word: str, commands: list[Command], depth: int) -> None:
+        """Lead from ``node`` by ``word`` to the commands; of several behind it none lends it its help.
+
+        What grows only when it is walked gets them then: a line pays for its own way, not for all of them.
+        """
         step = node.words.get(word)
         if step is None:
-            text = self.schema.words.get(path, command.help)
-            step = node.words[word] = Step(text, Node(needs="the rest of the command"), hidden=True, vain=True)
-        step.vain = step.vain and bool(command.refused)
-        step.hidden = step.hidden and command.hidden
-        return step.node
+            text = self.schema.words.get(" ".join(commands[0].path[: depth + 1]), commands[0].help)
+            hidden, vain = all(one.hidden for one in commands), all(one.refused for one in commands)
+            step = node.words[word] = Step(text, lambda: Node(needs="the rest of the command"), None, hidden, vain)
+        if isinstance(step.to, Node):
+            self._graft(step.to, commands, depth + 1)
+        else:
+            step.to = partial(self._grown, step.to, commands, depth + 1)
+
+    def _grown(self, grow: Callable[[], Node], commands: list[Command], depth: int) -> Node:
+        node = grow()
+        self._graft(node, commands, depth)
+        return node
 
     # --- inside a mode
 
@@ -340,6 +340,25 @@ def _switch(entry: Node, op: Op) -> Node:
 
 def _names(item: Field) -> str:
     return item.type.to if isinstance(item.type, types.Ref) and not item.type.loose else ""
+
+
+def _argument(node: Node, item: Field) -> Node:
+    """Behind the argument of a command, which may be that of several."""
+    if node.value is None:
+        node.needs = f"a value: {item.leaf.describe()}"
+        behind = Node(needs="the rest of the command")
+        node.value = Value(item.help, behind, item.leaf, ("arg", item), names=_names(item))
+    return node.value.node
+
+
+def _finish(node: Node, command: Command) -> None:
+    """Let a command end at ``node``, its options and filters behind it."""
+    node.end = (("run", command),)
+    node.words |= _choices(command.options, "option", node)
+    if command.filters:
+        behind = Node(end=node.end, needs="a filter word")
+        behind.words = _choices(command.filters, "filter", behind)
+        node.words["filter"] = Step("Only what these words and values say", Node(behind.words, needs="a filter word"))
 
 
 def _choices(fields: Mapping[str, Field], kind: str, back: Node) -> dict[str, Step]:

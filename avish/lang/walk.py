@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -237,6 +236,8 @@ def _not_here(walk: Walk, tree: Tree, token: Token) -> str:
 
 def _nearest(word: str, candidates: Sequence[str]) -> str:
     """The candidate that was probably meant: one that begins like this, else one spelled like this, else none."""
+    import difflib  # lines that are right do not need it
+
     begun = [one for one in candidates if len(word) > 1 and one.startswith(word)]
     return next(iter(begun or difflib.get_close_matches(word, candidates, n=1)), "")
 

@@ -1,10 +1,11 @@
-"""From the YAML of grammar/ to a Schema: linted, compiled once, kept beside the byte code under the YAML's hash."""
+"""From the YAML of grammar/ to a Schema: linted, compiled once, kept beside the byte code until a file changes."""
 
 from __future__ import annotations
 
 import os
 import pickle
 import zlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -35,48 +36,45 @@ def schema() -> Schema:
 
 def load(source: Path, cache_dir: Path | None = None) -> Schema:
     """The schema described under ``source``; SchemaError with file and path when it is bad."""
-    texts = _read(source)
+    files = _files(source)
     if cache_dir is None:
-        return _compile(texts)
-    code = {name: (PACKAGE / "schema" / name).read_bytes() for name in SHAPERS}
-    compiled = cache_dir / f"grammar-{_digest(texts | code):08x}.pickle"
+        return _compile(source, files)
+    compiled = cache_dir / f"grammar-{_stamp([*files, *(PACKAGE / 'schema' / name for name in SHAPERS)]):08x}.pickle"
     try:
         return pickle.loads(compiled.read_bytes())  # type: ignore[no-any-return]  # noqa: S301
     except UNREADABLE:
-        result = _compile(texts)
+        result = _compile(source, files)
         _keep(compiled, pickle.dumps(result))
         return result
 
 
-def _read(source: Path) -> dict[str, bytes]:
+def _files(source: Path) -> list[os.DirEntry[str]]:
     files: list[os.DirEntry[str]] = []
     for folder in (source, *(source / name for name in FOLDERS)):
         if not folder.is_dir():
             if folder.name in ("messages", "defaults"):
                 continue  # a grammar may do without further shared messages and system objects
             raise SchemaError(f"{folder}: no grammar here")
-        files += sorted(os.scandir(folder), key=lambda entry: entry.name)
-    texts = {
-        os.path.relpath(entry.path, source): Path(entry.path).read_bytes()
-        for entry in files
-        if entry.name.endswith(".yaml")
-    }
-    if not texts:
+        found = [entry for entry in os.scandir(folder) if entry.name.endswith(".yaml")]
+        files += sorted(found, key=lambda entry: entry.name)
+    if not files:
         raise SchemaError(f"{source}: no grammar here")
-    return texts
+    return files
 
 
-def _digest(texts: dict[str, bytes]) -> int:
-    digest = 0
-    for name, text in texts.items():
-        digest = zlib.crc32(text, zlib.crc32(name.encode(), digest))
-    return digest
+def _stamp(files: Iterable[os.PathLike[str]]) -> int:
+    """A number that is another one when a file is added, taken away or written: reading them all is slower."""
+    stamp = 0
+    for file in files:
+        state = os.stat(file)  # noqa: PTH116  (half of them are no Path)
+        stamp = zlib.crc32(f"{os.fspath(file)} {state.st_size} {state.st_mtime_ns}\n".encode(), stamp)
+    return stamp
 
 
-def _compile(texts: dict[str, bytes]) -> Schema:
+def _compile(source: Path, files: Iterable[os.PathLike[str]]) -> Schema:
     from avish.schema.grammar import compile_grammar
 
-    return compile_grammar(texts)
+    return compile_grammar({os.path.relpath(file, source): Path(file).read_bytes() for file in files})
 
 
 def _keep(path: Path, data: bytes) -> None:

@@ -7,15 +7,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from avish.errors import ApplyError, AvishError, ParseError
 from avish.lang.blocks import wanted
-from avish.lang.check import Checker
 from avish.lang.lex import LINE_LIMIT
 from avish.shell.driver import Driver
 from avish.shell.explain import explain
 from avish.shell.streams import event_line
+
+if TYPE_CHECKING:
+    from avish.lang.check import Checker
 
 Numbered = Iterator[tuple[int, str | ParseError]]
 """Line numbers from 1, and the line or why it could not be read."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from avish.errors import AvishError
 from avish.shell.effects import Pipes, Stream
 
 if TYPE_CHECKING:
+    import subprocess
+
     from prompt_toolkit import PromptSession
     from prompt_toolkit.key_binding import KeyPressEvent
 
@@ -132,6 +133,8 @@ class Sieve:
     """Packets through ``| grep``; those that pass go to ``show``, coloured as they were."""
 
     def __init__(self, pipes: Pipes, show: Callable[[Event], None]) -> None:
+        import subprocess  # start-up pays for every import
+
         from avish.shell.pipes import stream_arguments
 
         self._show = show
