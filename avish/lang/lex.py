@@ -1,4 +1,8 @@
-"""A line into words. Quotes hold blanks; a backslash in double quotes takes the next character as it is."""
+r"""A line into words. Quotes hold blanks; a backslash in double quotes takes the next character as it is.
+
+``$'...'`` holds what no line can, as bash writes it: ``\n``, ``\r``, ``\t``, ``\\``, ``\'``, ``\uHHHH`` and
+``\UHHHHHHHH``.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,9 @@ LINE_LIMIT = 65_536
 _SPECIAL = re.compile(r"[\"'|]")
 _WORD = re.compile(r"[^\s\"'|]+")
 _BLANK = re.compile(r"\s+")
+_ESCAPED = "$'"
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+_CODE = re.compile(r"u([0-9a-fA-F]{4})|U(00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ def lex(line: str, *, partial: bool = False) -> Lexed:
 
 def _word(line: str, start: int) -> tuple[Token, str]:
     """The word at ``start`` and the quote left open in it, or ""."""
+    if line.startswith(_ESCAPED, start):
+        return _escaped(line, start)
     parts: list[str] = []
     at, quoted = start, False
     while at < len(line) and not line[at].isspace() and line[at] != "|":
@@ -102,6 +111,24 @@ def _quoted(line: str, start: int) -> tuple[str, int, bool]:
     return "".join(out), at, False
 
 
+def _escaped(line: str, start: int) -> tuple[Token, str]:
+    """The word ``$'...'`` at ``start``, and "'" when it is never closed."""
+    out: list[str] = []
+    at = start + len(_ESCAPED)
+    while at < len(line) and line[at] != "'":
+        if line[at] != "\\":
+            out.append(line[at])
+        elif code := _CODE.match(line, at + 1):
+            out.append(chr(int(code[1] or code[2], 16)))
+            at += len(code[0])
+        else:
+            at += 1
+            out.append(_ESCAPES.get(line[at : at + 1], line[at : at + 1]))
+        at += 1
+    closed = at < len(line)
+    return Token("".join(out), start, min(at + 1, len(line)), True), "" if closed else "'"
+
+
 def _no_control(line: str) -> None:
     """Refuse what a terminal would act on or hide; of the blanks, tabs and the wide ones of Unicode may stay."""
     if line.isprintable():
@@ -116,7 +143,17 @@ NEEDS_QUOTES = re.compile(r"[\s\"'|\\#]")
 
 
 def quote(text: str) -> str:
-    """``text`` as a line must have it to mean exactly that."""
+    """``text`` as a line must have it to mean exactly that; line feeds alone are left to a block of lines."""
+    if "\r" in text:
+        return f"{_ESCAPED}{''.join(map(_escape, text))}'"
     if text and not NEEDS_QUOTES.search(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _escape(char: str) -> str:
+    if char in "\\'":
+        return f"\\{char}"
+    if char.isprintable():
+        return char
+    return next((f"\\{name}" for name, meant in _ESCAPES.items() if meant == char), f"\\U{ord(char):08x}")

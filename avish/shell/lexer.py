@@ -8,9 +8,11 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.lexers import Lexer
 
+from avish.lang import secrets
 from avish.lang.highlight import marks
 from avish.lang.tree import Tree
 from avish.schema.model import Message
+from avish.schema.types import SENSITIVE
 
 STAR = "*"
 
@@ -41,3 +43,20 @@ class LineLexer(Lexer):
     def hidden(self, line: str) -> str:
         """``line`` with its secrets as stars."""
         return "".join(part[1] for part in self.parts(line))
+
+
+class BlockLexer(Lexer):
+    """A line of a block, with stars for what may be a secret. ``before``: the lines of the block so far."""
+
+    def __init__(self, before: Sequence[str]) -> None:
+        self._before = before
+
+    def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
+        """The one line there is."""
+        return lambda number: [("", self.hidden(document.lines[number]))]
+
+    def hidden(self, line: str) -> str:
+        """``line`` as it is shown, character for character."""
+        known = secrets.guessed([*self._before, line])[-1]
+        plain = len(known.removesuffix(SENSITIVE)) if known != line else len(line)
+        return line[:plain] + STAR * (len(line) - plain)

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyPressEvent
+from prompt_toolkit.lexers import DynamicLexer
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style
@@ -34,7 +36,7 @@ from avish.shell.history import LineHistory, history_file
 from avish.shell.idle import Idle, IdleError
 from avish.shell.keyboard import Keyboard
 from avish.shell.keys import bindings
-from avish.shell.lexer import LineLexer
+from avish.shell.lexer import BlockLexer, LineLexer
 from avish.shell.names import Names
 from avish.shell.pager import Pager
 from avish.shell.rights import Rights
@@ -109,9 +111,12 @@ class Terminal:
         except EOFError:
             raise KeyboardInterrupt from None
 
-    def _answer(self, text: str, *, hidden: bool = False, default: str = "") -> str:
-        """Every option each time: the line editor remembers those of the time before."""
-        return self.beside.prompt(text, is_password=hidden, default=default)
+    def _answer(
+        self, text: str, *, hidden: bool = False, default: str = "", before: Sequence[str] | None = None
+    ) -> str:
+        """Every option each time: the line editor remembers those of the time before. ``before``: it is in a block."""
+        lexer = DynamicLexer(lambda: None if before is None else BlockLexer(before))
+        return self.beside.prompt(text, is_password=hidden, default=default, lexer=lexer)
 
     def confirm(self, text: str) -> bool:
         """Whether the user wants it."""
@@ -303,16 +308,16 @@ class Terminal:
     def _block_lines(self, announced: Block, *, hidden: bool) -> list[str]:
         found: list[str] = []
         while True:
-            text = self.pasted.popleft() if self.pasted else self._typed_in_block(hidden=hidden)
+            text = self.pasted.popleft() if self.pasted else self._typed_in_block(found, hidden=hidden)
             for line in text.split("\n"):
                 if line.strip() == announced.end:
                     return found
                 found.append(line)
 
-    def _typed_in_block(self, *, hidden: bool) -> str:
+    def _typed_in_block(self, before: Sequence[str], *, hidden: bool) -> str:
         default, self.unfinished = self.unfinished, ""
         try:
-            return self._answer("> ", hidden=hidden, default=default)
+            return self._answer("> ", hidden=hidden, default=default, before=before)
         except EOFError:
             raise ParseError("the value was not taken: its last line is missing") from None
 

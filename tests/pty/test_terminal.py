@@ -197,11 +197,14 @@ def test_secrets_are_stars_on_the_screen_and_placeholders_in_history(terminal, t
     terminal.line("password --", r"^Please input the value")
     terminal.type("block\rEND\r")
     terminal.line("where", r"\| password +\| <sensitive>")
+    terminal.type("cancel\rcancel\rconfigure healthmonitor h << DONE\r")
+    terminal.line("authentication:\r  password: in-a-document", r"^>   password: \*{13}\n")
+    terminal.line("DONE", r"\| password +\| <sensitive>")
     terminal.line("history", r"^ +\d+  password <sensitive>$")
     kept = (tmp_path / "avish").glob("history-*")
     texts = [path.read_text() for path in kept]
     assert texts
-    for secret in ("one-line", "asked-for", "block"):
+    for secret in ("one-line", "asked-for", "block", "in-a-document"):
         assert secret not in terminal.text()
         assert [text for text in texts if secret in text] == []
 

@@ -31,6 +31,9 @@ def texts(line, **options):
         ("show pool | grep 'a|b'", ["show", "pool", "|", "grep", "a|b"]),
         ("description grüße-日本", ["description", "grüße-日本"]),
         ("a #b", ["a", "#b"]),
+        (r"x $'a\r\n\tb \' \\ \q' y", ["x", "a\r\n\tb ' \\ q", "y"]),
+        (r"$'\u20ac\U0001f600\u12' y", ["€😀u12", "y"]),
+        (r"x a$'b' $c $", ["x", "a$b", "$c", "$"]),
     ],
 )
 def test_words_of_a_line(line, expected):
