@@ -59,13 +59,19 @@ class Changes:
 
     def make(self, request: Request, ask: Ask, hashes: Mapping[int, str] = NONE) -> Outcome:
         """Commit what ``ask`` asks for, or rehearse it. ``hashes``: of new passwords, by number of the request."""
-        terms, author = _terms(request), who(request)
+        terms, author = self._terms(request), who(request)
         effect = self._effects.of(self._gate.scope(request).caller, hashes)
         if dry(request):
             return self._committer.rehearse(ask, author, after=self._after(request), effect=effect, terms=terms)
         outcome = self._committer.commit(ask, author, effect=effect, terms=terms)
         _log(request, outcome)
         return outcome
+
+    def _terms(self, request: Request) -> Terms:
+        if request.query.get("after") and not dry(request):
+            raise ValidationError("after= goes on from a dry run, and this is none: add dryrun=1")
+        text = request.query.get("confirm", "")
+        return Terms(minutes_of(self._schema, text)) if text else PLAIN
 
     def _after(self, request: Request) -> Head | None:
         return self.head(request) if request.query.get("after") else None
@@ -113,13 +119,6 @@ def flag(request: Request, name: str) -> bool:
 def who(request: Request) -> Who:
     """The author of a change, and why he makes it."""
     return Who(request.user, request.source, unquote(request.headers.get("x-avish-comment", "")))
-
-
-def _terms(request: Request) -> Terms:
-    if request.query.get("after") and not dry(request):
-        raise ValidationError("after= goes on from a dry run, and this is none: add dryrun=1")
-    text = request.query.get("confirm", "")
-    return Terms(minutes_of(text)) if text else PLAIN
 
 
 def warnings(outcome: Outcome) -> dict[str, str]:

@@ -11,12 +11,13 @@ from avish.config.store import Store, Who
 from avish.controller.access import SYSTEM
 from avish.controller.notices import Notice, Notices, moment
 from avish.errors import ValidationError
+from avish.schema.model import Schema
 
 CONFIRM = "confirm"
 ROLLED_BACK = "rolled_back"
 """Notes of the store: what awaits its confirmation, and the numbers of commits that were taken back."""
-SHORTEST, LONGEST = 0.02, 1440.0
-"""Minutes."""
+COMMIT = ("commit",)
+"""The command whose option ``confirm`` says which times there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +50,13 @@ PLAIN = Terms()
 Notes = Mapping[str, Any]
 
 
-def minutes_of(text: str) -> float:
+def minutes_of(schema: Schema, text: str) -> float:
     """The value of ``confirm=`` in a query; ValidationError when it is no such time."""
+    option = next(one for one in schema.commands if one.path == COMMIT).options[CONFIRM]
     try:
-        minutes = float(text)
-    except ValueError:
-        minutes = float("nan")
-    if not SHORTEST <= minutes <= LONGEST:
-        raise ValidationError(f"confirm: {text!r} is no number of minutes from {SHORTEST} to {LONGEST:g}")
-    return minutes
+        return float(option.leaf.parse(text))
+    except ValueError as error:
+        raise ValidationError(f"confirm: {error}") from None
 
 
 class Confirmations:

@@ -23,11 +23,10 @@ from functools import partial
 from typing import Any
 
 from avish.schema import types
-from avish.schema.model import Command, Field, Message, Schema
+from avish.schema.model import MODE_WORDS, Command, Field, Message, Schema
 
 Op = tuple[Any, ...]
 INDEX = types.Number(low=1, high=2**31)
-VERBS = ("cancel", "exit", "save", "where")
 BESIDE = ("compare", "do", "history", "show", "terminal", "watch")
 """Words of the top that need no ``do`` inside a mode."""
 
@@ -134,7 +133,7 @@ class Tree:
 
     def _verbs(self) -> dict[str, Step]:
         end = Node(end=())
-        return {word: Step(self._help(word), end, (word,)) for word in VERBS}
+        return {word: Step(self._help(word), end, (word,)) for word in MODE_WORDS}
 
     # --- top level
 

@@ -13,7 +13,7 @@ import yaml
 from avish.errors import SchemaError
 from avish.schema import types
 from avish.schema.commands import commands_of
-from avish.schema.model import Column, Command, Field, Message, ObjectType, Schema
+from avish.schema.model import MODE_WORDS, Column, Command, Field, Message, ObjectType, Schema
 from avish.schema.place import Place, known
 from avish.schema.tables import outside_nouns, shell_words, system_objects
 
@@ -69,7 +69,7 @@ MESSAGE_KEYS = {"help", "key", "bare", "partial", "fields"}
 KINDS = {"type", "enum", "ref", "message", "fields"}
 VERBS = ("configure", "debug", "show")
 """Of objects; what is only shown is made by the controller itself."""
-SHELL_WORDS = {"cancel", "do", "exit", "no", "save", "where"}
+SHELL_WORDS = {*MODE_WORDS, "do", "no"}
 SIMPLE_TYPES: Mapping[str, type[types.Type]] = {
     "name": types.Name,
     "string": types.Text,

@@ -8,6 +8,9 @@ from typing import Any
 
 from avish.schema.types import Type
 
+MODE_WORDS = ("cancel", "exit", "save", "where")
+"""Words that every mode has beside its fields."""
+
 
 @dataclass(slots=True, eq=False)
 class Message:
