@@ -188,18 +188,19 @@ class _TopologyReader(Reader):
         super().__init__(path)
         self.folder = path.resolve().parent
         self.networks: dict[str, Network] = {}
-        self.taken: dict[IpAddress, str] = {}
+        self.taken: dict[tuple[str, IpAddress], str] = {}
 
 
 def _topology(reader: _TopologyReader) -> Topology:
     document = reader.document()
     top = reader.mapping(document, "", ("name", "networks", "serviceengines", "hosts"))
     name = reader.text(top, "name", "")
-    _read_networks(reader, top.get("networks"))
+    subnets = _read_networks(reader, top.get("networks"))
     engines = [_engine(reader, *item) for item in reader.named(top.get("serviceengines"), "serviceengines")]
     hosts = [_host(reader, *item) for item in reader.named(top.get("hosts"), "hosts")]
     topology = Topology(name, reader.path, reader.networks, {e.name: e for e in engines}, {h.name: h for h in hosts})
     _check_namespaces(reader, topology)
+    _check_overlaps(reader, subnets, _parts(topology))
     return topology
 
 
@@ -212,15 +213,16 @@ def _check_namespaces(reader: Reader, topology: Topology) -> None:
         reader.problem(place, f"the name {suffix!r} is taken by {owner}: both would be namespace PREFIX-{suffix}")
 
 
-def _read_networks(reader: _TopologyReader, value: Any) -> None:
+def _read_networks(reader: _TopologyReader, value: Any) -> list[tuple[IpNetwork, str]]:
+    """Every subnet, and the network that has it."""
     subnets: list[tuple[IpNetwork, str]] = []
     for name, where, entry in reader.named(value, "networks"):
         keys = reader.mapping(entry, where, ("subnet",))
         found = [_subnet(reader, text, f"{where}.subnet") for text in reader.texts(keys, "subnet", where)]
         good = [subnet for subnet in found if subnet is not None]
-        subnets += [(subnet, f"{where}.subnet") for subnet in good]
+        subnets += [(subnet, name) for subnet in good]
         reader.networks[name] = Network(name, tuple(str(subnet) for subnet in good))
-    _check_overlaps(reader, subnets)
+    return subnets
 
 
 def _subnet(reader: Reader, text: str, where: str) -> IpNetwork | None:
@@ -231,14 +233,32 @@ def _subnet(reader: Reader, text: str, where: str) -> IpNetwork | None:
     return subnet
 
 
-def _check_overlaps(reader: Reader, subnets: list[tuple[IpNetwork, str]]) -> None:
-    """Two prefixes nest or are apart: sorted, each is compared with the last one that lies in no other."""
-    outer: tuple[IpNetwork, str] | None = None
-    for subnet, where in sorted(subnets, key=lambda item: (item[0].version, int(item[0][0]), item[0].prefixlen)):
-        if outer is not None and subnet.overlaps(outer[0]):
-            reader.problem(where, f"{subnet} overlaps {outer[0]} of {outer[1]}")
+def _parts(topology: Topology) -> dict[str, str]:
+    """By network, a name that it shares with all that packets get to from it; nothing for one that nobody is in."""
+    part: dict[str, str] = {}
+    for node in nodes(topology):
+        names = [interface.network for interface in node.interfaces if interface.network]
+        joined = {part.get(name, name) for name in names}
+        for name in names:
+            part.setdefault(name, name)
+        part.update({name: names[0] for name, other in part.items() if other in joined or name in names})
+    return part
+
+
+def _check_overlaps(reader: Reader, subnets: list[tuple[IpNetwork, str]], part: Mapping[str, str]) -> None:
+    """Two prefixes nest or are apart: sorted, each is compared with the last one that lies in no other.
+
+    What no packet can get to from the other (another VRF, say) may have the same addresses.
+    """
+    outer: dict[str, tuple[IpNetwork, str]] = {}
+    for subnet, name in sorted(subnets, key=lambda item: (item[0].version, int(item[0][0]), item[0].prefixlen)):
+        mine = part.get(name, "")
+        rivals = [(key, found) for key, found in outer.items() if "" in (mine, key) or key == mine]
+        clash = next((found for _, found in rivals if subnet.overlaps(found[0])), None)
+        if clash:
+            reader.problem(f"networks.{name}.subnet", f"{subnet} overlaps {clash[0]} of networks.{clash[1]}.subnet")
         else:
-            outer = (subnet, where)
+            outer[mine] = (subnet, name)
 
 
 def _engine(reader: _TopologyReader, name: str, where: str, value: Any) -> Engine:
@@ -344,10 +364,10 @@ def _own_address(reader: _TopologyReader, text: str, where: str, network: Networ
         reader.problem(where, f"{address} is outside {network.name} ({', '.join(network.subnets)})")
     elif subnet.num_addresses > _POINT_TO_POINT and address in (subnet[0], _broadcast(subnet)):
         reader.problem(where, f"{address} is the network or broadcast address of {subnet}")
-    elif address in reader.taken:
-        reader.problem(where, f"{address} is given to {reader.taken[address]} already")
+    elif (network.name, address) in reader.taken:
+        reader.problem(where, f"{address} is given to {reader.taken[network.name, address]} already")
     else:
-        reader.taken[address] = where
+        reader.taken[network.name, address] = where
         return f"{address}/{subnet.prefixlen}"
     return None
 

@@ -16,7 +16,7 @@ from avish.compile.pairs import stale as stale_pairs
 from avish.compile.placement import active_engines
 from avish.compile.routing import NO_ROUTING, Routing, compile_address, compile_routes, compile_routing
 from avish.compile.virtualservice import compile_service
-from avish.config.config import Body, Change, Config, uuid_in
+from avish.config.config import Body, Change, Config
 from avish.config.engines import Engine, engines
 from avish.config.ids import Ids, Key, rule_key
 from avish.config.services import snat_addresses, vip_addresses
@@ -43,7 +43,7 @@ class Compiled:
 
     config: Config = field(default_factory=Config)
     ids: Ids = field(default_factory=Ids)
-    routing: Mapping[str, Routing] = field(default_factory=dict)
+    routing: Mapping[tuple[str, str], Routing] = field(default_factory=dict)
     states: Mapping[str, SeState] = field(default_factory=dict)
 
 
@@ -54,7 +54,7 @@ class Compiler:
         self._last = Compiled()
 
     def compile(self, config: Config, ids: Ids) -> dict[str, SeState]:
-        """The desired state by name of the engine; tables that did not change are the same objects as before."""
+        """The desired state by place; tables that did not change are the same objects as before."""
         self._last = compiled = _compile(config, ids, self._last)
         return dict(compiled.states)
 
@@ -96,7 +96,7 @@ def _compile(config: Config, ids: Ids, last: Compiled) -> Compiled:
     )
     every = engines(config)
     active, pairs = active_engines(every, ids), compile_pairs(config, every, ids)
-    states = {one.name: work.state(one, pairs[one.uuid], active=one.uuid in active) for one in every}
+    states = {one.place: work.state(one, pairs[one.place], active=one.place in active) for one in every}
     return Compiled(config, ids, routing, states)
 
 
@@ -135,19 +135,23 @@ def _vips(config: Config, uuid: str) -> list[str]:
 class _Recompiled:
     """A virtual service done again; ``before`` and ``number``: its ids then and now, None where it did not exist."""
 
-    group: str
+    body: Body
     before: int | None
     number: int | None
     service: Service | None
+
+    def on(self, engine: Engine) -> bool:
+        """Whether the engine carries it."""
+        return engine.serves(self.body.get("se_group_ref"), self.body.get("vrf_context_ref"))
 
 
 def _recompiled(config: Config, ids: Ids, last: Compiled, uuid: str) -> _Recompiled:
     body = config.get("virtualservice", uuid)
     before = last.ids.get("service", uuid)
     if body is None:
-        return _Recompiled("", before, None, None)
+        return _Recompiled({}, before, None, None)
     number = ids.numbers["service"][uuid]
-    return _Recompiled(uuid_in(body.get("se_group_ref")), before, number, compile_service(config, body, number))
+    return _Recompiled(body, before, number, compile_service(config, body, number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ class _Work:
 
     config: Config
     last: Compiled
-    routing: Mapping[str, Routing]
+    routing: Mapping[tuple[str, str], Routing]
     services: list[_Recompiled]
     addresses: list[str]
     pools: list[str]
@@ -165,8 +169,8 @@ class _Work:
 
     def state(self, engine: Engine, pairs: Mapping[int, Pair], *, active: bool) -> SeState:
         """The state of one engine; of a pair both hold all, and the kernels let one of them answer."""
-        last = self.last.states.get(engine.name, SeState())
-        routing = self.routing.get(engine.group, NO_ROUTING)
+        last = self.last.states.get(engine.place, SeState())
+        routing = self.routing.get(engine.segment, NO_ROUTING)
         active = active or bool(pairs)
         addresses = {
             ip: compile_address(self.config, engine, ip, routing, pairs) if active else None for ip in self.addresses
@@ -180,12 +184,12 @@ class _Work:
             timeouts=replaced(last.timeouts, routing.timeouts),
             pairs=replaced(last.pairs, pairs),
             probes=patched(last.probes, self.probes),
-            pools=patched(last.pools, {uuid: compile_watch(self.config, engine.group, uuid) for uuid in self.pools}),
+            pools=patched(last.pools, {uuid: compile_watch(self.config, engine, uuid) for uuid in self.pools}),
         )
 
     def _services(self, engine: Engine) -> dict[int, Service | None]:
         gone: dict[int, Service | None] = {one.before: None for one in self.services if one.before is not None}
-        here = {one.number: one.service for one in self.services if one.number and one.group == engine.group}
+        here = {one.number: one.service for one in self.services if one.number and one.on(engine)}
         return {**gone, **here}
 
 

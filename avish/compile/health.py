@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from avish.config.config import Body, Config, uuid_in
+from avish.config.engines import Engine
 from avish.config.health import FIELDS, KINDS
 from dataplane.health_model import Probe, Watch
 
@@ -76,16 +77,16 @@ def _http(given: Body) -> dict[str, Any]:
     }
 
 
-def compile_watch(config: Config, group: str, uuid: str) -> Watch | None:
-    """What the engines of a group watch of a pool; None when nothing does, or no virtual service of theirs uses it."""
+def compile_watch(config: Config, engine: Engine, uuid: str) -> Watch | None:
+    """What an engine watches of a pool; None when nothing does, or no virtual service of theirs uses it."""
     pool = config.get("pool", uuid)
-    if pool is None or not _used(config, group, uuid):
+    if pool is None or not _used(config, engine, uuid):
         return None
     probes = tuple(monitor for monitor in monitors(pool) if compile_probe(config, monitor))
     servers = tuple(dict.fromkeys(_servers(pool)))
     if not probes or not servers:
         return None
-    engines = config.get("serviceenginegroup", group) or {}
+    engines = config.get("serviceenginegroup", engine.group) or {}
     return Watch(
         servers=servers,
         probes=probes,
@@ -95,9 +96,11 @@ def compile_watch(config: Config, group: str, uuid: str) -> Watch | None:
     )
 
 
-def _used(config: Config, group: str, pool: str) -> bool:
+def _used(config: Config, engine: Engine, pool: str) -> bool:
     services = (config.get("virtualservice", uuid) for uuid in users_of_pool(config, pool))
-    return any(body is not None and uuid_in(body.get("se_group_ref")) == group for body in services)
+    return any(
+        body is not None and engine.serves(body.get("se_group_ref"), body.get("vrf_context_ref")) for body in services
+    )
 
 
 def monitors(pool: Body) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from avish.compile.placement import MAIN_VRF
 from avish.config.config import Body, Config, uuid_in
 from avish.config.engines import Engine
 from avish.config.ids import Ids
@@ -26,15 +25,15 @@ HA_FIELDS = (
 
 
 def compile_pairs(config: Config, every: Iterable[Engine], ids: Ids) -> dict[str, dict[int, Pair]]:
-    """The pairs of each engine, by its uuid; {} for an engine that waits for nobody."""
-    groups: dict[str, list[Engine]] = {}
+    """The pairs of each engine, by its place; {} for an engine that waits for nobody."""
+    groups: dict[tuple[str, str], list[Engine]] = {}
     for engine in sorted(every, key=lambda item: ids.numbers["engine"][item.uuid]):
-        groups.setdefault(engine.group, []).append(engine)
+        groups.setdefault(engine.segment, []).append(engine)
     pairs: dict[str, dict[int, Pair]] = {}
-    for uuid, members in groups.items():
+    for (uuid, _), members in groups.items():
         group = config.get("serviceenginegroup", uuid)
         for place, engine in enumerate(members):
-            pairs[engine.uuid] = _pairs(config, group, members, place) if group else {}
+            pairs[engine.place] = _pairs(config, group, members, place) if group else {}
     return pairs
 
 
@@ -73,7 +72,7 @@ def _links(engine: Engine, peer: Engine) -> Iterator[Link]:
 
 
 def _gateways(config: Config, engine: Engine, peer: Engine) -> Iterator[Gateway]:
-    for item in (config.named("vrfcontext", MAIN_VRF) or {}).get("gateway_mon", []):
+    for item in (config.get("vrfcontext", engine.vrf_uuid) or {}).get("gateway_mon", []):
         ip = item["gateway_ip"]["addr"]
         if engine.interface_towards(ip) and peer.interface_towards(ip):
             yield Gateway(

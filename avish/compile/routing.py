@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from avish.compile.nat import compile_policy, nat_addresses
 from avish.compile.pairs import pair_of
-from avish.compile.placement import MAIN_VRF, in_main_vrf
 from avish.config.config import Body, Config, uuid_in
 from avish.config.engines import Engine
 from avish.config.ids import Ids
@@ -50,12 +49,13 @@ FLOW_STATES = {
 """Fields of a flowtable_profile: the states of a connection that they are for."""
 
 
-def compile_routing(config: Config, ids: Ids) -> dict[str, Routing]:
-    """By uuid of the engine group."""
+def compile_routing(config: Config, ids: Ids) -> dict[tuple[str, str], Routing]:
+    """By uuid of the engine group and of the VRF."""
     return {
-        uuid_in(body["se_group_ref"]): _routing(config, body.get("routing_service", {}), ids)
+        (uuid_in(body["se_group_ref"]), uuid_in(body["vrf_ref"])): _routing(
+            config, body.get("routing_service", {}), ids
+        )
         for body in config.all("networkservice")
-        if in_main_vrf(config, body["vrf_ref"])
     }
 
 
@@ -96,7 +96,7 @@ def _pair(pairs: Mapping[int, Pair], services: list[Body], *, second: bool) -> i
 def _services_on(config: Config, engine: Engine, ip: str) -> Iterator[Body]:
     """The virtual services of the engine's group that are switched on and listen there."""
     for body in users_of(config, ip):
-        here = uuid_in(body.get("se_group_ref")) == engine.group and in_main_vrf(config, body.get("vrf_context_ref"))
+        here = engine.serves(body.get("se_group_ref"), body.get("vrf_context_ref"))
         if here and body.get("enabled", True) and ip in vip_addresses(config.target(body["vsvip_ref"])):
             yield body
 
@@ -104,14 +104,17 @@ def _services_on(config: Config, engine: Engine, ip: str) -> Iterator[Body]:
 def _snat_kind(config: Config, engine: Engine, ip: str) -> AddressKind | None:
     """Whether a virtual service of the engine's group calls its servers from there."""
     bodies = (config.table("virtualservice")[uuid] for uuid in config.services_calling_from(ip))
-    used = any(body.get("enabled", True) and uuid_in(body.get("se_group_ref")) == engine.group for body in bodies)
+    used = any(
+        body.get("enabled", True) and engine.serves(body.get("se_group_ref"), body.get("vrf_context_ref"))
+        for body in bodies
+    )
     return "nat" if used else None
 
 
 def compile_routes(config: Config, engine: Engine) -> dict[str, Route]:
     """The static routes whose next hop is in a network of the engine; of several ways to a prefix the first."""
     routes: dict[str, Route] = {}
-    for item in (config.named("vrfcontext", MAIN_VRF) or {}).get("static_routes", []):
+    for item in (config.get("vrfcontext", engine.vrf_uuid) or {}).get("static_routes", []):
         hop, network = item["next_hop"], item["prefix"]["ip_addr"]
         if hop["type"] == network["type"] and engine.interface_towards(hop["addr"]):
             prefix = f"{network['addr']}/{item['prefix']['mask']}"

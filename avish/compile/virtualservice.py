@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from avish.compile.health import pools_of
 from avish.compile.limits import service_limits
-from avish.compile.placement import in_main_vrf
 from avish.compile.policies import branches, security_rules
 from avish.compile.pools import NO_SERVERS, servers_of
 from avish.config.config import Body, Config
@@ -22,7 +21,7 @@ from dataplane.model import Ftp, Listener, Service
 
 def compile_service(config: Config, body: Body, number: int) -> Service | None:
     """The service with the id ``number``; None when it takes no connection (off, or nowhere to listen)."""
-    if not body.get("enabled", True) or not in_main_vrf(config, body.get("vrf_context_ref")):
+    if not body.get("enabled", True):
         return None
     listeners = _listeners(config, body)
     if not listeners:

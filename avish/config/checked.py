@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from avish.config.config import Body, Config, title
+from avish.config.config import Body, Config, title, uuid_in
 from avish.config.engines import Engine, engines
 from avish.errors import Issue
 
@@ -21,15 +21,19 @@ class Checked:
 
     @cached_property
     def engines(self) -> list[Engine]:
-        """All engines."""
+        """All engines, in each of their VRFs."""
         return engines(self.config)
 
-    def interface_of(self, address: str) -> str:
-        """The engine and interface ("se1 eth1") whose own address this is, or "" when it is nobody's."""
+    def engines_in(self, vrf_ref: str | None) -> list[Engine]:
+        """The engines that have interfaces in a VRF."""
+        return [engine for engine in self.engines if engine.vrf_uuid == uuid_in(vrf_ref)]
+
+    def interface_of(self, address: str, vrf_ref: str | None) -> str:
+        """The engine and interface ("se1 eth1") whose own address this is in a VRF, or "" when it is nobody's."""
         return next(
             (
                 f"{engine.name} {port.interface}"
-                for engine in self.engines
+                for engine in self.engines_in(vrf_ref)
                 for port in engine.ports
                 if port.address == address
             ),

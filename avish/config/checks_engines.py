@@ -17,7 +17,7 @@ FAST_PATH = "PROTOCOL_TYPE_TCP_FAST_PATH"
 def legacy_ha_has_two_engines(checked: Checked) -> Iterator[Issue]:
     """One engine is active, one waits: there is no part for a third."""
     body = checked.body
-    names = sorted(engine.name for engine in checked.engines if engine.group == body["uuid"])
+    names = sorted({engine.name for engine in checked.engines if engine.group == body["uuid"]})
     if body["ha_mode"] == LEGACY and len(names) > PAIR:
         yield checked.error(
             "ha_mode",

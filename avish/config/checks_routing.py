@@ -7,15 +7,16 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from avish.config.checked import Checked
-from avish.config.config import Body, uuid_in
-from avish.config.engines import Engine, engines_of
+from avish.config.config import Body, ref_to, uuid_in
+from avish.config.engines import Engine
+from avish.config.services import vsvips_in
+from avish.config.wellknown import GLOBAL_VRF, MANAGEMENT_VRF, VRF
 from avish.errors import Issue
 
 LEGACY = "HA_MODE_LEGACY_ACTIVE_STANDBY"
 MAX_NAT_ADDRESSES = 1024
 """Addresses of one nat_ip_range: the active engine answers for each of them."""
 ODD_ADDRESSES = ("0.", "127.", "255.")
-MAIN_VRF = "global"
 WITH_PORTS = ("PROTOCOL_TCP", "PROTOCOL_UDP")
 FLOATING = ("floating_intf_ip", "floating_intf_ip_se_2")
 ADDRESS_LISTS = ("addrs", "prefixes", "ranges", "group_refs")
@@ -108,7 +109,14 @@ def _ends(info: Body) -> list[Body]:
 
 def nat_ip_not_interface_ip(checked: Checked) -> Iterator[Issue]:
     """An engine needs its own addresses for itself."""
-    own = {port.address: f"{engine.name} {port.interface}" for engine in checked.engines for port in engine.ports}
+    users = checked.config.referring(checked.body["uuid"], "networkservice")
+    places = {checked.config.table("networkservice")[uuid]["vrf_ref"] for uuid in users}
+    own = {
+        port.address: f"{engine.name} {port.interface}"
+        for engine in checked.engines
+        for port in engine.ports
+        if (ref_to(VRF, engine.vrf_uuid) in places if places else engine.vrf == GLOBAL_VRF)
+    }
     for path, address in _nat_addresses(checked.body, own):
         yield checked.error(
             path,
@@ -130,12 +138,24 @@ def nat_ip_not_interface_ip_of_service(checked: Checked) -> Iterator[Issue]:
         )
 
 
+def nat_ip_not_interface_ip_in_vrf(checked: Checked) -> Iterator[Issue]:
+    """A policy that was in no VRF yet may translate to what is an interface's address in this one."""
+    policy = checked.config.target(checked.body.get("routing_service", {}).get("nat_policy_ref"))
+    ports = {port.address: engine for engine in checked.engines_in(checked.body["vrf_ref"]) for port in engine.ports}
+    for path, address in _nat_addresses(policy or {}, ports):
+        yield checked.error(
+            "routing_service.nat_policy_ref",
+            f"{address} is an address of {ports[address].name} and also a NAT IP "
+            f"(natpolicy {(policy or {})['name']} {path}); use a VIP or a free address there",
+        )
+
+
 def nat_ip_in_one_group(checked: Checked) -> Iterator[Issue]:
     """A NAT IP is answered by the engines of one group."""
     body, config = checked.body, checked.config
     mine = list(_nat_ranges(config.target(body.get("routing_service", {}).get("nat_policy_ref"))))
     for other in config.all("networkservice") if mine else ():
-        if other["se_group_ref"] == body["se_group_ref"]:
+        if other["se_group_ref"] == body["se_group_ref"] or other["vrf_ref"] != body["vrf_ref"]:
             continue
         theirs = _nat_ranges(config.target(other.get("routing_service", {}).get("nat_policy_ref")))
         if any(one[0] <= two[1] and two[0] <= one[1] for two in theirs for one in mine):
@@ -207,7 +227,8 @@ def routing_needs_legacy_ha(checked: Checked) -> Iterator[Issue]:
 
 def floating_ip_in_se_network(checked: Checked) -> Iterator[Issue]:
     """A floating address is reached through the network of an interface, and is nobody else's."""
-    group = engines_of(checked.config, uuid_in(checked.body["se_group_ref"]))
+    vrf = checked.body["vrf_ref"]
+    group = [one for one in checked.engines_in(vrf) if one.group == uuid_in(checked.body["se_group_ref"])]
     seen: dict[str, str] = {}
     for path, item in _floating(checked.body):
         first = seen.setdefault(item["addr"], path)
@@ -225,15 +246,16 @@ def _floating(body: Body) -> Iterator[tuple[str, Body]]:
 
 
 def _floating_issues(checked: Checked, path: str, item: Body, group: list[Engine]) -> Iterator[Issue]:
-    address = item["addr"]
-    if checked.interface_of(address):
+    address, vrf = item["addr"], checked.body["vrf_ref"]
+    holders = vsvips_in(checked.config, address, vrf)
+    if checked.interface_of(address, vrf):
         yield checked.error(
             path,
-            f"{address} is the address of interface {checked.interface_of(address)}; "
+            f"{address} is the address of interface {checked.interface_of(address, vrf)}; "
             "use a free address of that network",
         )
-    elif checked.config.vsvips_with(address):
-        yield checked.error(path, f"{address} is a VIP (vsvip {_vsvip_name(checked, address)}); use another one")
+    elif holders:
+        yield checked.error(path, f"{address} is a VIP (vsvip {holders[0]['name']}); use another one")
     elif not group:
         yield checked.warning(path, "its service engine group has no engines yet")
     elif not any(engine.interface_towards(address) for engine in group):
@@ -242,11 +264,6 @@ def _floating_issues(checked: Checked, path: str, item: Body, group: list[Engine
             path,
             f"{address} is in no network of the engines ({', '.join(networks)}); use a free address of one of them",
         )
-
-
-def _vsvip_name(checked: Checked, address: str) -> str:
-    body = checked.config.get("vsvip", checked.config.vsvips_with(address)[0])
-    return str(body["name"]) if body else "?"
 
 
 def one_networkservice_per_group_and_vrf(checked: Checked) -> Iterator[Issue]:
@@ -262,16 +279,47 @@ def one_networkservice_per_group_and_vrf(checked: Checked) -> Iterator[Issue]:
             )
 
 
-def networkservice_main_vrf(checked: Checked) -> Iterator[Issue]:
-    """Other VRFs are kept, not forwarded."""
-    vrf = checked.config.target(checked.body["vrf_ref"])
-    if vrf is not None and vrf["name"] != MAIN_VRF:
-        yield checked.warning("vrf_ref", f"VRF {vrf['name']} is kept, but only VRF {MAIN_VRF} is forwarded")
+def networkservice_in_vrf(checked: Checked) -> Iterator[Issue]:
+    """It forwards where an engine of its group has interfaces."""
+    yield from vrf_issues(checked, "vrf_ref", checked.body["se_group_ref"])
+
+
+def vrf_issues(checked: Checked, path: str, group_ref: str | None) -> Iterator[Issue]:
+    """What an engine group cannot do in the VRF that ``path`` names."""
+    vrf, group = checked.config.target(checked.body.get(path)), checked.config.target(group_ref)
+    members = [engine for engine in checked.engines if group is not None and engine.group == group["uuid"]]
+    if vrf is None or group is None or not members:
+        return
+    there = {engine.name for engine in members if engine.vrf_uuid == vrf["uuid"]}
+    lacking = sorted({engine.name for engine in members} - there)
+    how = f"a topology gives it some: vrfs: {{{vrf['name']}: {{interfaces: ...}}}}"
+    if not there:
+        yield checked.warning(
+            path,
+            f"no service engine of serviceenginegroup {group['name']} has an interface in VRF {vrf['name']}: nothing "
+            f"is forwarded there ({how})",
+        )
+    elif lacking and group["ha_mode"] == LEGACY:
+        yield checked.warning(
+            path, f"{lacking[0]} has no interface in VRF {vrf['name']}: it cannot take over there ({how})"
+        )
+
+
+def vrf_has_engines(checked: Checked) -> Iterator[Issue]:
+    """A VRF is where interfaces are; that of the management network is nowhere here."""
+    name = checked.body["name"]
+    if name != MANAGEMENT_VRF and checked.engines and not checked.engines_in(ref_to(VRF, checked.body["uuid"])):
+        yield checked.warning(
+            "",
+            f"no interface of a service engine is in VRF {name}: nothing is forwarded there until the topology gives "
+            f"an engine some (vrfs: {{{name}: {{interfaces: ...}}}})",
+        )
 
 
 def static_routes_once(checked: Checked) -> Iterator[Issue]:
     """One way per destination, and a next hop that an engine can reach."""
     seen: dict[str, str] = {}
+    engines = checked.engines_in(ref_to(VRF, checked.body["uuid"]))
     for number, route in enumerate(checked.body.get("static_routes", []), 1):
         path, hop = f"static_routes[{number}]", route["next_hop"]
         prefix = f"{route['prefix']['ip_addr']['addr']}/{route['prefix']['mask']}"
@@ -279,9 +327,7 @@ def static_routes_once(checked: Checked) -> Iterator[Issue]:
             yield checked.error(path, f"{prefix} and next_hop {hop['addr']} are not of one IP version")
         elif seen.setdefault(prefix, hop["addr"]) != hop["addr"]:
             yield checked.warning(path, f"{prefix} has a route already, over {seen[prefix]}; only that one is used")
-        elif checked.body["name"] != MAIN_VRF:
-            yield checked.warning(path, f"VRF {checked.body['name']} is kept, but only VRF {MAIN_VRF} is forwarded")
-        elif checked.engines and not any(engine.interface_towards(hop["addr"]) for engine in checked.engines):
+        elif engines and not any(engine.interface_towards(hop["addr"]) for engine in engines):
             yield checked.warning(path, f"next_hop {hop['addr']} is in no network of any engine; the route is not used")
 
 

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, ip_address
 from itertools import pairwise
 
 from avish.config.checked import Checked
-from avish.config.checks_routing import MAIN_VRF, ODD_ADDRESSES
+from avish.config.checks_routing import ODD_ADDRESSES, vrf_issues
 from avish.config.config import Body
 from avish.config.services import PROTOCOLS, PortRange, port_ranges, profile_type, rivals_of, users_of
 from avish.errors import Issue
@@ -156,11 +156,9 @@ def preserve_client_ip_without_snat(checked: Checked) -> Iterator[Issue]:
             yield checked.warning(field, "of several addresses of an IP version the first is used")
 
 
-def virtualservice_main_vrf(checked: Checked) -> Iterator[Issue]:
-    """Other VRFs are kept, not forwarded."""
-    vrf = checked.config.target(checked.body.get("vrf_context_ref"))
-    if vrf is not None and vrf["name"] != MAIN_VRF:
-        yield checked.warning("vrf_context_ref", f"VRF {vrf['name']} is kept, but only VRF {MAIN_VRF} is forwarded")
+def virtualservice_in_vrf(checked: Checked) -> Iterator[Issue]:
+    """It takes connections where an engine of its group has interfaces, and its VIPs are there too."""
+    yield from vrf_issues(checked, "vrf_context_ref", checked.body.get("se_group_ref"))
     vsvip = checked.config.target(checked.body.get("vsvip_ref"))
     if vsvip is not None and vsvip.get("vrf_context_ref") != checked.body.get("vrf_context_ref"):
         yield checked.error(
@@ -199,7 +197,8 @@ def _address_issues(checked: Checked, path: str, address: str, seen: set[str]) -
     number = ip_address(address)
     if number.is_multicast or number.is_loopback or number.is_unspecified or address.startswith(ODD_ADDRESSES):
         yield checked.error(path, f"{address} is no address a client can connect to")
-    networks = {port.network for engine in checked.engines for port in engine.ports}
+    vrf = checked.body.get("vrf_context_ref")
+    networks = {port.network for engine in checked.engines_in(vrf) for port in engine.ports}
     homes = [network for network in networks if number in network]
     for network in homes:
         ends = (network.network_address, network.broadcast_address)
@@ -207,14 +206,14 @@ def _address_issues(checked: Checked, path: str, address: str, seen: set[str]) -
             yield checked.error(path, f"{address} is no host's address in {network}; use another one")
     if networks and not homes:
         yield checked.warning(path, f"{address} is in no network of the engines: clients need a route to them")
-    if checked.interface_of(address):
+    if checked.interface_of(address, vrf):
         yield checked.error(
-            path, f"{address} is the address of interface {checked.interface_of(address)}; use a free address"
+            path, f"{address} is the address of interface {checked.interface_of(address, vrf)}; use a free address"
         )
     for service in checked.config.all("networkservice"):
         routing = service.get("routing_service", {})
         floating = [*routing.get("floating_intf_ip", []), *routing.get("floating_intf_ip_se_2", [])]
-        if any(item["addr"] == address for item in floating):
+        if service["vrf_ref"] == vrf and any(item["addr"] == address for item in floating):
             yield checked.error(
                 path, f"{address} is a floating_intf_ip of networkservice {service['name']}; use another address"
             )

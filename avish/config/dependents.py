@@ -50,7 +50,7 @@ def dependents(old: Config, new: Config, change: Change) -> Iterator[Look]:  # n
             for pool in new.referring(uuid, "pool"):
                 yield from _services(services_of_pool(new, pool), "persistence_is_layer_4")
         case "vsvip":
-            yield from _referring(new, uuid, "virtualservice", "virtualservice_main_vrf")
+            yield from _referring(new, uuid, "virtualservice", "virtualservice_in_vrf")
         case "serviceengine":
             yield from _of_engine(old, new, uuid)
         case _:

@@ -105,6 +105,12 @@ def snat_addresses(service: Body) -> list[str]:
     return [item["addr"] for field in ("snat_ip", "snat_ip6_addresses") for item in service.get(field, [])]
 
 
+def vsvips_in(config: Config, address: str, vrf_ref: str | None) -> list[Body]:
+    """The vsvips of a VRF that hold an address."""
+    found = [config.table("vsvip")[uuid] for uuid in config.vsvips_with(address)]
+    return [body for body in found if body.get("vrf_context_ref") == vrf_ref]
+
+
 def users_of(config: Config, address: str) -> Iterator[Body]:
     """The virtual services on an address."""
     for vsvip in config.vsvips_with(address):

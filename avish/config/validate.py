@@ -10,7 +10,7 @@ from avish.config.checks import CHECKS
 from avish.config.config import Body, Change, Config, title, uuid_in
 from avish.config.dependents import dependents
 from avish.config.engines import engines
-from avish.config.wellknown import ADMIN_TENANT
+from avish.config.wellknown import ADMIN_TENANT, VRF
 from avish.errors import Issue
 from avish.schema.model import Schema
 
@@ -42,11 +42,21 @@ def _own_issues(schema: Schema, old: Config, new: Config, change: Change) -> Ite
     name = change.body.get("name", "")
     if before is not None and before.get("name") != name and is_system_default(schema, change.type, before):
         yield Issue(title(change.type, before), "is a system default and keeps its name; make an object of your own")
+    if change.type == VRF and before is not None and before["name"] != name:
+        yield from _named_by_topology(new, before)
     if kind.names and new.uuid_of(kind.names, name) is None:
         yield Issue(title(change.type, change.body), f"there is no {kind.names} {name!r}")
     if change.type == "serviceengine" and before is not None:
         yield from _last_of_its_group(old, new, before, change.body)
     yield from _run(new, change.type, change.uuid, kind.checks)
+
+
+def _named_by_topology(new: Config, vrf: Body) -> Iterator[Issue]:
+    """A VRF in which engines have interfaces has the name that the topology gives it."""
+    there = sorted({engine.name for engine in engines(new) if engine.vrf_uuid == vrf["uuid"]})
+    if there:
+        where = f"{', '.join(there)} {'has' if len(there) == 1 else 'have'} interfaces in it by their topology"
+        yield Issue(title(VRF, vrf), f"keeps its name: {where}; make a VRF of your own")
 
 
 def _last_of_its_group(old: Config, new: Config, before: Body, after: Body) -> Iterator[Issue]:

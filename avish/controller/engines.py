@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Literal, Protocol
 
+from avish.config.engines import engine_of, vrf_of
+from avish.operate.view import Seen
 from dataplane.driver import Driver
 from dataplane.errors import DataplaneError, UnreachableError
 from dataplane.model import SeState
@@ -35,9 +37,10 @@ class Keeper(Protocol):
 
 
 class Engine:
-    """One service engine. ``applied``: what its kernel holds for us, None while that is not known (out of sync).
+    """One service engine in one VRF; ``name``: that of its place.
 
-    Any thread may say that it was lost; only one that holds the commit lock may say that it is in step or moved.
+    ``applied``: what its kernel holds for us, None while that is not known (out of sync). Any thread may say that it
+    was lost; only one that holds the commit lock may say that it is in step or moved.
     """
 
     def __init__(self, name: str, driver: Driver, keeper: Keeper, clock: Callable[[], float]) -> None:
@@ -57,6 +60,13 @@ class Engine:
     def status(self) -> Literal["connected", "out_of_sync"]:
         """Whether the engine holds what was last applied."""
         return "out_of_sync" if self.applied is None else "connected"
+
+    def seen(self, desired: SeState) -> Seen:
+        """As a request sees it that finds ``desired`` asked of it."""
+        name, vrf = engine_of(self.name), vrf_of(self.name)
+        return Seen(
+            name, self.driver, self.status == "connected", self.reason, self.since, desired, self.restart, vrf=vrf
+        )
 
     def in_step(self, state: SeState, revision: int) -> None:
         """The engine was brought to ``state``."""

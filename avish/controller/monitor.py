@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from avish.config.config import Body
+from avish.config.engines import engine_of
 from avish.config.ids import Ids
 from avish.controller.captures import Captures
 from avish.controller.commit import Committer
@@ -16,7 +17,7 @@ from avish.controller.engines import Engine
 from avish.controller.events import Events
 from avish.controller.rings import Key, Rates
 from avish.operate.registry import RUNTIME
-from avish.operate.view import Seen, View
+from avish.operate.view import View
 from dataplane.errors import DataplaneError
 from dataplane.model import NAT_MARK, nat_counters, service_counter
 
@@ -102,10 +103,7 @@ class Monitor:
     def states(self) -> None:
         """Judge what there is, and tell what has become different."""
         head = self._committer.head
-        seen = {
-            name: Seen(name, e.driver, e.status == "connected", e.reason, e.since, head.state(name))
-            for name, e in list(self._engines.items())
-        }
+        seen = {name: engine.seen(head.state(name)) for name, engine in list(self._engines.items())}
         view = View(head.config, head.ids, seen)
         healths: list[tuple[Key, float]] = []
         for kind, track in (("serviceengine", "engine"), ("virtualservice", "service"), ("pool", "pool")):
@@ -156,7 +154,7 @@ class Monitor:
     def _repaired(self, view: View) -> None:
         """What others changed in the kernel of an engine, and its agent has put right."""
         for name, engine in list(self._engines.items()):
-            body = view.config.named("serviceengine", name)
+            body = view.config.named("serviceengine", engine_of(name))
             try:
                 rows = engine.driver.repairs() if engine.applied is not None and body is not None else []
             except DataplaneError as error:
@@ -165,7 +163,7 @@ class Monitor:
             for row in rows:
                 if row["time"] > self._repairs.get(name, self._began) and body is not None:
                     text = f"{name}: {row['text']}; put right"
-                    self._events.add("SE_DRIFT_REPAIRED", text, obj=("serviceengine", body["uuid"], name))
+                    self._events.add("SE_DRIFT_REPAIRED", text, obj=("serviceengine", body["uuid"], body["name"]))
             if rows:
                 self._repairs[name] = max(row["time"] for row in rows)
 
@@ -215,4 +213,4 @@ def _counted(engine: Engine, ids: Ids) -> Iterator[tuple[Key, dict[str, int]]]:
         total["bytes"] += found.get("rx_bytes", 0)
         total["reply_packets"] += found.get("tx_packets", 0)
         total["reply_bytes"] += found.get("tx_bytes", 0)
-    yield ("engine", engine.name), total
+    yield ("engine", engine_of(engine.name)), total

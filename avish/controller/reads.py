@@ -22,7 +22,7 @@ from avish.controller.founded import Founded
 from avish.errors import ValidationError
 from avish.operate.listing import Listing
 from avish.operate.registry import RUN, RUNTIME
-from avish.operate.view import RateBook, Seen, View
+from avish.operate.view import RateBook, View
 from avish.schema.model import ObjectType, Schema
 from avish.schema.types import Ref
 
@@ -147,10 +147,7 @@ class Reads:
 
     def moment(self, head: Head, host: str, query: Mapping[str, str] = NOTHING, scope: Scope = EVERYTHING) -> Moment:
         """What a request sees: the configuration of ``head``, the engines as they are now, and its own words."""
-        seen = {
-            name: Seen(name, e.driver, e.status == "connected", e.reason, e.since, head.state(name), e.restart)
-            for name, e in self._engines.items()
-        }
+        seen = {name: engine.seen(head.state(name)) for name, engine in self._engines.items()}
         return Moment(View(head.config, head.ids, seen, query, self._rates), f"https://{host}", scope)
 
     def seen(self, moment: Moment, kind: ObjectType, uuid: str) -> Body:

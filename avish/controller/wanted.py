@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from avish.config.config import Body, Config
+from avish.config.engines import engines
 from avish.config.ids import Ids
 from avish.config.wellknown import ADMIN_TENANT
 from avish.errors import Issue, ValidationError
@@ -43,9 +44,9 @@ _FLAG_BITS = {"tcp_fin": 1, "tcp_syn": 2, "tcp_rst": 4, "tcp_push": 8, "tcp_ack"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A capture: on which ``engines``, of what; ``key``: type and uuid of the debug object; ``stem``: of file names.
+    """A capture: on which ``engines`` (places), of what; ``key``: type and uuid of the debug object.
 
-    ``title`` says what is captured, in words.
+    ``stem``: of file names; ``title`` says what is captured, in words.
     """
 
     key: tuple[str, str]
@@ -94,13 +95,15 @@ def wanted(config: Config, ids: Ids, kind: str, body: Body) -> Wanted:
 
 
 def _of_engine(config: Config, _ids: Ids, body: Body) -> Wanted:
+    """In all its VRFs."""
     every = kinds(ENGINE, body)
     servers = [server["ip"]["addr"] for pool in config.all("pool") for server in pool.get("servers", [])]
     spec = CaptureSpec(every, servers=tuple(dict.fromkeys(servers)) if "probe" in every else ())
+    places = tuple(engine.place for engine in engines(config) if engine.name == body["name"])
     files = {_FILE_OF_KIND[one] for one in every}
     stem = f"se_{files.pop() if len(files) == 1 else 'all'}_{_in_file_names(body['name'])}"
     title = f"{', '.join(_WORDS[one] for one in every)} of service engine {body['name']}"
-    return _wanted(config, ENGINE, body, (body["name"],), spec, stem, title)
+    return _wanted(config, ENGINE, body, places or (body["name"],), spec, stem, title)
 
 
 def _of_service(config: Config, ids: Ids, body: Body) -> Wanted:
@@ -121,10 +124,10 @@ def _of_service(config: Config, ids: Ids, body: Body) -> Wanted:
         servers=tuple(dict.fromkeys(servers)),
         data_ports=(_FTP - 1,) if "service" in every and _is_ftp(service) else (),
     )
-    engines = _engines(config, ids, service, body)
+    places = _places(config, ids, service, body)
     stem = f"vs_{_in_file_names(body['name'])}"
     title = f"{', '.join(_WORDS[one] for one in every)} of virtual service {body['name']}"
-    return _wanted(config, SERVICE, body, engines, spec, stem, title)
+    return _wanted(config, SERVICE, body, places, spec, stem, title)
 
 
 def _is_ftp(service: Body) -> bool:
@@ -143,11 +146,11 @@ def _wanted(
     return Wanted((kind, body["uuid"]), body["name"], tenant["name"], engines, spec, stem, title, params)
 
 
-def _engines(config: Config, ids: Ids, service: Body, body: Body) -> tuple[str, ...]:
-    """Those of the service's group, or of them those that are named."""
-    members = [one for one in config.all("serviceengine") if one.get("se_group_ref") == service.get("se_group_ref")]
-    members.sort(key=lambda one: ids.get("engine", one["uuid"]) or 0)
-    names = [str(one["name"]) for one in members]
+def _places(config: Config, ids: Ids, service: Body, body: Body) -> tuple[str, ...]:
+    """The engines that carry the service, in its VRF, or of them those that are named."""
+    carrying = [one for one in engines(config) if one.serves(service.get("se_group_ref"), service["vrf_context_ref"])]
+    carrying.sort(key=lambda one: ids.get("engine", one.uuid) or 0)
+    names = {one.name: one.place for one in carrying}
     chosen = [config.target(ref) for ref in (body.get("se_params") or {}).get("se_refs", [])]
     asked = [str(one["name"]) for one in chosen if one]
     foreign = [name for name in asked if name not in names]
@@ -156,7 +159,7 @@ def _engines(config: Config, ids: Ids, service: Body, body: Body) -> tuple[str, 
         raise ValidationError([Issue("se_params.se_refs", text)])
     if not names:
         raise ValidationError(f"virtualservice {body['name']} is on no service engine: there is nothing to capture")
-    return tuple(asked or names)
+    return tuple(names[name] for name in asked or names)
 
 
 def _matches(body: Body, place: str, *, hosts: bool) -> tuple[PacketMatch, ...]:

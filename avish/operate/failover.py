@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from avish.compile.pairs import TAGS
@@ -19,13 +18,14 @@ NO_PAIR = (
 
 def switch_engine(view: View, body: Body) -> dict[str, Any]:
     """Everything the engine is active for goes to the other one. ValidationError when it is not in a pair."""
-    seen = view.engine(body)
-    if not seen.desired.pairs:
+    view.engine(body)
+    paired = [seen for seen in view.places(body) if seen.desired.pairs]
+    if not paired:
         raise ValidationError(f"serviceengine {body['name']}: {NO_PAIR}")
-    active = [pair for pair in seen.desired.pairs if seen.leads(pair)]
+    active = [(seen, pair) for seen in paired for pair in seen.desired.pairs if seen.leads(pair)]
     if not active:
         raise ValidationError(f"serviceengine {body['name']} is not the active one: nothing to switch over")
-    return _switched(view, seen, active, body.get("se_group_ref"))
+    return _switched(view, active, body.get("se_group_ref"))
 
 
 def switch_service(view: View, body: Body) -> dict[str, Any]:
@@ -35,19 +35,20 @@ def switch_service(view: View, body: Body) -> dict[str, Any]:
     seen = view.engines.get(members[0]["name"]) if members else None
     if seen is None or not pair:
         raise ValidationError(f"virtualservice {body['name']}: {NO_PAIR}")
-    return _switched(view, seen, [pair], body.get("se_group_ref"))
+    return _switched(view, [(seen, pair)], body.get("se_group_ref"))
 
 
-def _switched(view: View, seen: Seen, pairs: Iterable[int], group: str | None) -> dict[str, Any]:
-    numbers = list(pairs)
-    if any(one.preempt for number, one in seen.desired.pairs.items() if number in numbers and one.preferred):
+def _switched(view: View, active: list[tuple[Seen, int]], group: str | None) -> dict[str, Any]:
+    """One engine hands over pairs, in each of its VRFs that are given."""
+    seen, numbers = active[0][0], {number for _, number in active}
+    if any(one.desired.pairs[number].preempt and one.desired.pairs[number].preferred for one, number in active):
         raise ValidationError(
             f"service engine {seen.name} would take it back at once: auto_redistribute_active_standby_load is on in "
             "its serviceenginegroup; set no auto_redistribute_active_standby_load first"
         )
     try:
-        for number in numbers:
-            seen.driver.step_down(number)
+        for one, number in active:
+            one.driver.step_down(number)
     except RefusedError as error:
         raise ValidationError(f"service engine {seen.name}: {error}") from error
     other = next((body["name"] for body in view.group(group) if body["name"] != seen.name), "")

@@ -10,7 +10,7 @@ from avish.config.config import Body
 from avish.operate import filters
 from avish.operate.counts import Count
 from avish.operate.listing import Listing
-from avish.operate.view import VRF, View, envelope
+from avish.operate.view import View, envelope
 from dataplane.model import NAT_MARK, FlowMatch, Row
 
 ALL_BITS = 0xFFFFFFFF
@@ -41,14 +41,14 @@ KERNEL_STATES = (
 def nat_flows(view: View, body: Body) -> Listing:
     """Connections that a NAT rule translates."""
     rows = view.engine(body).driver.flows(NAT_MARK, NAT_MARK, filters.flow_match(view.query))
-    return Listing(envelope(body), "natflow", (_flow(row) for row in rows))
+    return Listing(envelope(body), "natflow", (_flow(view, row) for row in rows))
 
 
 def route_flows(view: View, body: Body) -> Listing:
     """Connections that are merely routed: no service, no NAT rule, not the engine's own."""
     seen = view.engine(body)
     rows = seen.driver.flows(0, ALL_BITS, filters.flow_match(view.query))
-    return Listing(envelope(body), "routeflow", (_flow(row) for row in rows if routed(row, seen.present)))
+    return Listing(envelope(body), "routeflow", (_flow(view, row) for row in rows if routed(row, seen.present)))
 
 
 def routed(row: Row, own: set[str]) -> bool:
@@ -57,12 +57,12 @@ def routed(row: Row, own: set[str]) -> bool:
     return not row["status"] & TRANSLATED and not any(end in own or end.startswith("127.") for end in ends)
 
 
-def _flow(row: Row) -> dict[str, Any]:
+def _flow(view: View, row: Row) -> dict[str, Any]:
     age, idle = row["age"], row["last_used"]
     if age is not None and idle is not None:
         idle = min(age, idle)  # the kernel rounds the one down, what is left of a timeout too
     return {
-        "vrf_name": VRF,
+        "vrf_name": view.vrf,
         "protocol": row["protocol"],
         "original_flow": {"l_ip": row["src"], "l_port": row["sport"], "f_ip": row["dst"], "f_port": row["dport"]},
         "mapped_flow": {
@@ -232,8 +232,8 @@ def connections_of(view: View, member: Body, mark: int, match: FlowMatch) -> Ite
             "server_src_port": row["reply_dport"],
             "server_dst_ip": row["reply_src"],
             "server_dst_port": row["reply_sport"],
-            "client_vrf_id": 0,
-            "server_vrf_id": 0,
+            "client_vrf_id": view.vrf_id,
+            "server_vrf_id": view.vrf_id,
             "protocol": row["protocol"],
             "state_name": phase(row),
             "age": seconds(row["age"]),
@@ -252,7 +252,7 @@ def _tcp_rows(view: View, rows: Iterator[Row], body: Body) -> Iterator[dict[str,
         if row["mark"]:
             number = KERNEL_STATES.index(row["state"]) if row["state"] in KERNEL_STATES else 0
             ends = (row["dst"], row["src"], row["dport"], row["sport"])
-            yield _ends(ends, number, row["state"] or "NONE")
+            yield _ends(view, ends, number, row["state"] or "NONE")
     wanted = filters.network(view.query, "ip_addr", "ip_mask")
     port = filters.number(view.query, "port")
     for one in view.engine(body).driver.facts("sockets"):
@@ -262,7 +262,8 @@ def _tcp_rows(view: View, rows: Iterator[Row], body: Body) -> Iterator[dict[str,
         if wanted and not _in((one["ip"], one["peer"]), wanted):
             continue
         if port in (0, one["port"], one["peer_port"]):
-            yield _ends((one["ip"], one["peer"], one["port"], one["peer_port"]), one["state"], one["state_name"])
+            ends = (one["ip"], one["peer"], one["port"], one["peer_port"])
+            yield _ends(view, ends, one["state"], one["state_name"])
 
 
 def _in(ends: tuple[str, str], wanted: str) -> bool:
@@ -270,9 +271,9 @@ def _in(ends: tuple[str, str], wanted: str) -> bool:
     return any(ip_address(end) in network for end in ends)
 
 
-def _ends(ends: tuple[str, str, int, int], number: int, state: str) -> dict[str, Any]:
+def _ends(view: View, ends: tuple[str, str, int, int], number: int, state: str) -> dict[str, Any]:
     names = ("l_ip", "f_ip", "l_port", "f_port")
-    return dict(zip(names, ends, strict=True)) | {"tcp_state": number, "tcp_state_name": state, "vrf_id": 0}
+    return dict(zip(names, ends, strict=True)) | {"tcp_state": number, "tcp_state_name": state, "vrf_id": view.vrf_id}
 
 
 def tcp_flows_detail(view: View, body: Body) -> Listing:

@@ -9,7 +9,7 @@ from typing import Any
 from avish.config.config import Body
 from avish.operate import filters
 from avish.operate.counts import counted
-from avish.operate.view import VRF, View, envelope
+from avish.operate.view import View, envelope
 from dataplane.model import Interface, Row
 
 STATISTICS = {
@@ -36,7 +36,7 @@ def interface_summary(view: View, body: Body) -> dict[str, Any]:
             "intf_state": "UP" if one.up else "DOWN",
             "owner_core": 0,
             "linux_intf_name": one.name,
-            "vrf_name": VRF,
+            "vrf_name": view.vrf,
         }
         for one in view.engine(body).driver.interfaces()
     ]
@@ -53,14 +53,14 @@ def interface(view: View, body: Body) -> dict[str, Any]:
     driver = view.engine(body).driver
     addressed = {one.name: one for one in driver.interfaces()}
     vnics = [
-        _vnic(link, addressed.get(link["name"]))
+        _vnic(view, link, addressed.get(link["name"]))
         for link in driver.facts("links")
         if filters.interface_wanted(view.query, link["name"], link["mac"])
     ]
     return envelope(body) | {"vnics": vnics}
 
 
-def _vnic(link: Row, addressed: Interface | None) -> dict[str, Any]:
+def _vnic(view: View, link: Row, addressed: Interface | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "vnic_name": link["name"],
         "vnic_id": link["index"],
@@ -69,7 +69,7 @@ def _vnic(link: Row, addressed: Interface | None) -> dict[str, Any]:
         "interface_stats": counted(link["statistics"], STATISTICS),
         "vnic_parent": link["master"] or None,
         "vlan_id": link["vlan"],
-        "vrf_id": 0,
+        "vrf_id": view.vrf_id,
         "vnic_mtu": link["mtu"],
         "intferface_up": link["up"] and link["running"],
         "interface_disabled": not link["up"],
@@ -82,9 +82,9 @@ def vnicdb(view: View, body: Body) -> dict[str, Any]:
     """What the agent knows of the namespace: interfaces, addresses with their origin, routes."""
     seen = view.engine(body)
     links = {link["name"]: link for link in seen.driver.facts("links")}
-    routes = [_db_route(row) for row in seen.driver.routes()]
+    routes = [_db_route(view, row) for row in seen.driver.routes()]
     gateways = [row["gateway"] for row in routes if row["mask"] == 0 and row["gateway"] != "0.0.0.0"]  # noqa: S104
-    vrf: dict[str, Any] = {"vrf_id": 0, "ns_created": True, "vrf_name": VRF, "route": routes}
+    vrf: dict[str, Any] = {"vrf_id": view.vrf_id, "ns_created": True, "vrf_name": view.vrf, "route": routes}
     if gateways:
         vrf["default_gw"] = gateways[0]
     vnics = [_db_vnic(view, body, link) for link in links.values()]
@@ -115,11 +115,11 @@ def _db_vnic(view: View, body: Body, link: Row) -> dict[str, Any]:
         "nw": networks,
         "enabled_flag": link["up"],
         "running_flag": link["running"],
-        "vrf_id": 0,
+        "vrf_id": view.vrf_id,
     }
 
 
-def _db_route(row: Row) -> dict[str, Any]:
+def _db_route(view: View, row: Row) -> dict[str, Any]:
     network = _network(row)
     return {
         "dst_ip": str(network.network_address),
@@ -128,7 +128,7 @@ def _db_route(row: Row) -> dict[str, Any]:
         "if_name": row["interface"],
         "origin": "RT_CONTROLLER" if row["protocol"] == CONTROLLER else "RT_NETLINK",
         "default_gw": network.prefixlen == 0,
-        "vrf_id": 0,
+        "vrf_id": view.vrf_id,
         "metric": row["metric"],
     }
 
@@ -143,8 +143,8 @@ def vrf_ip_info(view: View, body: Body) -> dict[str, Any]:
     up = {one.name for one in seen.driver.interfaces() if one.up}
     entries = [
         {
-            "vrf_id": 0,
-            "vrf_name": VRF,
+            "vrf_id": view.vrf_id,
+            "vrf_name": view.vrf,
             "ip_address": row["ip"],
             "ipaddresstype": _purpose(seen.desired.addresses, row),
             "arp_enabled": row["interface"] in up,
@@ -164,16 +164,16 @@ def _purpose(desired: Mapping[str, Any], row: Row) -> str:
 
 def route(view: View, body: Body) -> dict[str, Any]:
     """The kernel's routes; flags as routing tables have them: U up, G by a gateway, H one host, S static."""
-    return envelope(body) | {"route_entry": [_route_row(row) for row in view.engine(body).driver.routes()]}
+    return envelope(body) | {"route_entry": [_route_row(view, row) for row in view.engine(body).driver.routes()]}
 
 
 def ip6route(view: View, body: Body) -> dict[str, Any]:
     """The same for IPv6."""
     rows = view.engine(body).driver.facts("routes6")
-    return envelope(body) | {"route_entry": [_route_row(row) for row in rows]}
+    return envelope(body) | {"route_entry": [_route_row(view, row) for row in rows]}
 
 
-def _route_row(row: Row) -> dict[str, Any]:
+def _route_row(view: View, row: Row) -> dict[str, Any]:
     network = _network(row)
     flags = "U" + ("G" if row["gateway"] else "") + ("H" if network.prefixlen == network.max_prefixlen else "")
     return {
@@ -183,7 +183,7 @@ def _route_row(row: Row) -> dict[str, Any]:
         "interface": row["interface"],
         "rt_flags": flags + ("" if row["protocol"] == "kernel" else "S"),
         "ifa_ip": row.get("source") or "",
-        "vrf_id": 0,
+        "vrf_id": view.vrf_id,
     }
 
 
@@ -204,7 +204,7 @@ def _neighbours(view: View, rows: list[Row]) -> list[dict[str, Any]]:
             "vnic_name": row["interface"],
             "ip_address": row["ip"],
             "mac_address": row["mac"] or "incomplete",
-            "vrf_id": 0,
+            "vrf_id": view.vrf_id,
             "state": row["state"],
         }
         for row in rows

@@ -75,7 +75,7 @@ def detail(view: View, body: Body) -> dict[str, Any]:
         "oper_status": known["oper_status"],
         "pool_stats": stats,
         **counted,
-        "vrf_id": 0,
+        "vrf_id": view.vrf_id,
         "name": body["name"],
         "uuid": body["uuid"],
     }

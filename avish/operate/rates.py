@@ -240,7 +240,7 @@ def _flows(view: View) -> Iterator[tuple[str, Row, float]]:
             marked = [row for row in seen.driver.flows(0, 0) if row["mark"]]
         except DataplaneError:
             continue
-        for row, rate in _LOOKS.rates(seen.name, marked):
+        for row, rate in _LOOKS.rates(seen.place, marked):
             yield seen.name, row, rate
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-from avish.config.config import Body
 from avish.errors import SchemaError
 from avish.operate import (
     drill,
@@ -22,12 +20,10 @@ from avish.operate import (
     stats,
     virtualservice,
 )
-from avish.operate.view import View
+from avish.operate.vrfs import Read, in_every_vrf, in_own_vrf
 from avish.schema.model import Schema
 
-Read = Callable[[View, Body], Any]
-
-RUN: Mapping[str, Read] = {
+_ONE_VRF: Mapping[str, Read] = {
     **rates.RUN,
     "se.summary": serviceengine.summary,
     "se.vshash": serviceengine.vshash,
@@ -95,12 +91,29 @@ RUN: Mapping[str, Read] = {
     "pool.server_summary": pool.server_summary,
     "pool.hmonstat": pool.hmonstat,
 }
+"""By the ``run`` of a command in the grammar; each looks into one VRF, unless it says otherwise."""
+_OF_ENGINES = frozenset({
+    "vshash", "natpolicystat", "nat_flows", "route_flows", "natstat", "routestat", "flowtable", "flowtablestat",
+    "tcp_flows", "tcp_flows_detail", "network_service", "route", "ip6route", "arptable", "ndtable", "interface",
+    "interface_summary", "vnicdb", "vrf_ip_info", "ipstat", "icmpstat", "arpstat", "dosstat", "ip6stat", "icmp6stat",
+})  # fmt: skip
+"""Commands about an engine whose answer is that of all its VRFs together."""
+
+
+def _placed(name: str, read: Read) -> Read:
+    kind, _, rest = name.partition(".")
+    if kind in ("vs", "pool"):
+        return in_own_vrf(read)
+    return in_every_vrf(read) if kind == "se" and rest in _OF_ENGINES else read
+
+
+RUN: Mapping[str, Read] = {name: _placed(name, read) for name, read in _ONE_VRF.items()}
 """By the ``run`` of a command in the grammar."""
 
 RUNTIME: Mapping[str, Read] = {
     "serviceengine": lambda view, body: {"oper_status": serviceengine.oper_status(view, body)},
-    "virtualservice": virtualservice.runtime,
-    "pool": pool.runtime,
+    "virtualservice": in_own_vrf(virtualservice.runtime),
+    "pool": in_own_vrf(pool.runtime),
 }
 """By object type."""
 

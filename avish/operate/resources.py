@@ -12,8 +12,9 @@ from dataplane.model import TABLES
 
 def connected(view: View, body: Body) -> dict[str, Any]:
     """The engine's object and machine: interfaces, gateways, whether it answers."""
-    seen, known = view.engine(body), serviceengine.detail(view, body)
-    gateways = {row["gateway"] for row in seen.driver.routes() if row["prefix"] in ("default", "0.0.0.0/0", "")}
+    known = serviceengine.detail(view, body)
+    routes = [row for seen in view.places(body) for row in seen.driver.routes()]
+    gateways = {row["gateway"] for row in routes if row["prefix"] in ("default", "0.0.0.0/0", "")}
     return {
         "uuid": body["uuid"],
         "name": body["name"],
@@ -28,9 +29,10 @@ def connected(view: View, body: Body) -> dict[str, Any]:
 
 def placement(view: View, body: Body) -> dict[str, Any]:
     """What the machine has to give, and the services that the engine carries or would take over."""
-    seen, memory = view.engine(body), view.engine(body).driver.facts("memory")
+    memory = view.engine(body).driver.facts("memory")
     total, free = memory["total_kb"] // 1024, memory["available_kb"] // 1024
-    rows = seen.addresses()
+    places = view.places(body)
+    rows = [row for one in places for row in one.addresses()]
     return {
         "name": body["name"],
         "vcpus": memory["processors"],
@@ -38,8 +40,8 @@ def placement(view: View, body: Body) -> dict[str, Any]:
         "memory_inuse": total - free,
         "memory_free": free,
         "ips": sorted({row["ip"] for row in rows if not row["ip"].startswith("127.") and row["ip"] != "::1"}),
-        "vnics": [{"if_name": one.name, "mac_addr": one.mac} for one in seen.driver.interfaces()],
-        "online": not seen.fault(),
+        "vnics": [{"if_name": one.name, "mac_addr": one.mac} for place in places for one in place.driver.interfaces()],
+        "online": not any(place.fault() for place in places),
         "resources_consumed": [
             consumer
             for service in view.config.all("virtualservice")
@@ -50,7 +52,7 @@ def placement(view: View, body: Body) -> dict[str, Any]:
 
 
 def _consumer(view: View, body: Body, service: Body) -> dict[str, Any]:
-    primary = [one["uuid"] for one in view.carriers(service)][:1] == [body["uuid"]]
+    primary = [one["uuid"] for one in view.of(service).carriers(service)][:1] == [body["uuid"]]
     vips = (view.config.target(service.get("vsvip_ref")) or {}).get("vip", [])
     addresses = [vip[kind]["addr"] for vip in vips for kind in ("ip_address", "ip6_address") if vip.get(kind)]
     return {"consumer_name": service["name"], "is_primary": primary, "is_stby": not primary, "vip": addresses}
@@ -58,17 +60,16 @@ def _consumer(view: View, body: Body, service: Body) -> dict[str, Any]:
 
 def seagent(view: View, body: Body) -> dict[str, Any]:
     """The agent of the engine: whether it answers and is in step, and how much it was told to hold."""
-    seen = view.engine(body)
-    memory = seen.driver.facts("memory")
-    told = {name: len(getattr(seen.desired, name)) for name in TABLES}
+    memory, places = view.engine(body).driver.facts("memory"), view.places(body)
+    told = {name: sum(len(getattr(seen.desired, name)) for seen in places) for name in TABLES}
     return {
         "se_ref": envelope(body)["se_ref"],
         "num_cpu": memory["processors"],
         "mem_mb": memory["total_kb"] // 1024,
         "agent_mem_kb": memory["own_kb"],
-        "num_vnic": len(seen.driver.interfaces()),
-        "registered_with_controller": not seen.fault(),
-        "in_step": seen.connected,
+        "num_vnic": sum(len(seen.driver.interfaces()) for seen in places),
+        "registered_with_controller": not any(seen.fault() for seen in places),
+        "in_step": all(seen.connected for seen in places),
         "num_config_objects": sum(told.values()),
         "config_objects": told,
     }

@@ -8,6 +8,7 @@ from typing import Any
 from avish.compile.pairs import TAGS
 from avish.config.config import Body
 from avish.config.ids import rule_key
+from avish.config.wellknown import GLOBAL_VRF
 from avish.errors import UnavailableError
 from avish.operate.counts import Count
 from avish.operate.view import Seen, View, envelope, time_text
@@ -18,11 +19,12 @@ def summary(view: View, body: Body) -> dict[str, Any]:
     """State of the engine; also when it does not answer."""
     status = oper_status(view, body)
     seen = view.engines.get(body["name"])
-    result = {"oper_status": status, "se_connected": bool(seen and not seen.fault())}
+    places = view.places(body)
+    result = {"oper_status": status, "se_connected": bool(places) and not any(one.fault() for one in places)}
     if seen is not None:
         result["online_since" if status["state"] == "OPER_UP" else "offline_since"] = time_text(seen.since)
     tags = [tag for tag, pair in TAGS.items() if _carries(view, body, pair)]
-    return result | ({"active_tags": tags} if tags else {}) | (_pair_status(seen) if seen is not None else {})
+    return result | ({"active_tags": tags} if tags else {}) | _pair_status(places)
 
 
 def _carries(view: View, body: Body, pair: int) -> bool:
@@ -38,37 +40,39 @@ def _lets_pass(seen: Seen) -> bool:
     return not seen.desired.pairs or any(seen.leads(pair) for pair in seen.desired.pairs)
 
 
-def _pair_status(seen: Seen) -> dict[str, Any]:
-    """What the engine says of itself and its peer."""
-    rows = seen.roles.values()
+def _pair_status(places: list[Seen]) -> dict[str, Any]:
+    """What the engine says of itself and its peer, in each VRF."""
+    rows = [row for seen in places for row in seen.roles.values()]
     if not rows:
         return {}
     pairs = [
-        {"active_tag": tag, "role": seen.roles[pair]["role"].upper(), "since": time_text(seen.roles[pair]["since"])}
+        ({"vrf_name": seen.vrf} if len(places) > 1 else {})
+        | {"active_tag": tag, "role": seen.roles[pair]["role"].upper(), "since": time_text(seen.roles[pair]["since"])}
         | ({"reason": seen.roles[pair]["reason"]} if seen.roles[pair]["reason"] else {})
+        for seen in places
         for tag, pair in TAGS.items()
         if pair in seen.roles
     ]
     return {
         "gateway_up": all(gateway["up"] for row in rows for gateway in row["gateways"]),
-        "hb_status": {"peer_alive": any(row["peer_alive"] for row in rows)},
+        "hb_status": {"peer_alive": all(any(row["peer_alive"] for row in seen.roles.values()) for seen in places)},
         "connection_mirror": any(row["mirror"] for row in rows),
         "pair": pairs,
     }
 
 
 def reboot(view: View, body: Body) -> dict[str, Any]:
-    """Its agent ends and is started again; the answer comes when it is in step."""
-    seen = view.engines.get(body["name"])
-    if seen is None:
+    """Its agents end and are started again; the answer comes when they are in step."""
+    places = view.places(body)
+    if not places:
         raise UnavailableError(f"no engine {body['name']} runs here: it is not in the topology of this controller")
-    return {"name": body["name"], "status": seen.restart()}
+    found = [seen.restart() for seen in places]
+    return {"name": body["name"], "status": next((one for one in found if one != "connected"), "connected")}
 
 
 def detail(view: View, body: Body) -> dict[str, Any]:
     """The summary, the machine behind the engine, its interfaces, and how often it came and went."""
-    seen = view.engine(body)
-    known, memory = summary(view, body), seen.driver.facts("memory")
+    known, memory = summary(view, body), view.engine(body).driver.facts("memory")
     vnics = [
         {
             "mac_addr": link["mac"],
@@ -82,7 +86,9 @@ def detail(view: View, body: Body) -> dict[str, Any]:
             "is_mgmt": False,
             "state": "VNIC_STATE_UP" if link["up"] and link["running"] else "VNIC_STATE_DOWN",
             "present_in_se": True,
+            **({} if seen.vrf == GLOBAL_VRF else {"vrf_name": seen.vrf}),
         }
+        for seen in view.places(body)
         for link in seen.driver.facts("links")
     ]
     resources = {"num_cores": memory["processors"], "memory": memory["total_kb"] // 1024}
@@ -91,12 +97,20 @@ def detail(view: View, body: Body) -> dict[str, Any]:
 
 
 def oper_status(view: View, body: Body) -> dict[str, Any]:
-    """OPER_UP when the agent answers and the engine holds what it should; else OPER_DOWN with the reason."""
-    seen = view.engines.get(body["name"])
-    if seen is None:
+    """OPER_UP when its agents answer and it holds what it should in all VRFs; else OPER_DOWN with the reasons."""
+    places = view.places(body)
+    if not places:
         return {"state": "OPER_DOWN", "reason": ["no engine of this name in the topology"]}
-    reason = seen.fault() or ("" if seen.connected else seen.reason)
-    return {"state": "OPER_DOWN", "reason": [reason]} if reason else {"state": "OPER_UP"}
+    reasons = [_prefixed(seen, reason) for seen in places if (reason := _reason(seen))]
+    return {"state": "OPER_DOWN", "reason": reasons} if reasons else {"state": "OPER_UP"}
+
+
+def _reason(seen: Seen) -> str:
+    return seen.fault() or ("" if seen.connected else seen.reason)
+
+
+def _prefixed(seen: Seen, reason: str) -> str:
+    return reason if seen.vrf == GLOBAL_VRF else f"VRF {seen.vrf}: {reason}"
 
 
 def vshash(view: View, body: Body) -> dict[str, Any]:
@@ -177,8 +191,9 @@ def _network_service(view: View, body: Body, service: Body) -> dict[str, Any]:
 
 
 def _networkservices(view: View, body: Body) -> list[Body]:
-    group = body.get("se_group_ref")
-    return [service for service in view.config.all("networkservice") if service.get("se_group_ref") == group]
+    """Those of the engine's group in the VRF that is looked at."""
+    services = [one for one in view.config.all("networkservice") if one.get("se_group_ref") == body.get("se_group_ref")]
+    return [one for one in services if view.name_of(one.get("vrf_ref")) == view.vrf]
 
 
 def _nat_policy(view: View, service: Body) -> Body | None:

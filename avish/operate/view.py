@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import gmtime, strftime
 from typing import Any, Protocol
 
 from avish.compile.pairs import pair_of
 from avish.config.config import Body, Config
+from avish.config.engines import engine_of, place_of, vrf_of
 from avish.config.ids import Ids
+from avish.config.wellknown import GLOBAL_VRF
 from avish.errors import UnavailableError
 from dataplane.driver import Driver
 from dataplane.errors import DataplaneError
 from dataplane.model import Row, SeState
 
 EMPTY = SeState()
-VRF = "global"
 Held = tuple[str, str, int, int]
 """Address, protocol, first and last port."""
 
 
 @dataclass
 class Seen:
-    """A service engine during one request: its kernel is asked once for each thing.
+    """A service engine, in one of its VRFs, during one request: its kernel is asked once for each thing.
 
     ``connected``: it holds what it should; otherwise ``reason`` says why not. ``since``: seconds since the epoch.
     ``desired``: what the configuration asks of it. ``restart`` starts its agent again and gives its status then.
@@ -37,8 +38,14 @@ class Seen:
     since: float
     desired: SeState = EMPTY
     restart: Callable[[], str] = lambda: "unknown"
+    vrf: str = GLOBAL_VRF
     _rows: dict[str, list[Row]] = field(default_factory=dict)
     _failure: DataplaneError | None = None
+
+    @property
+    def place(self) -> str:
+        """What tells it from every other one."""
+        return place_of(self.name, self.vrf)
 
     def listeners(self) -> list[Row]:
         """The driver's listeners."""
@@ -137,7 +144,8 @@ class RateBook(Protocol):
 
 @dataclass(frozen=True)
 class View:
-    """``engines`` by name; ``query``: filters and options as typed.
+    """``engines`` by place, or, in a view ``within`` one VRF, those that are there by name; ``query``: filters and
+    options as typed.
 
     Runtime functions get one of these and the object they were asked about.
     """
@@ -149,10 +157,40 @@ class View:
     rates: RateBook | None = None
     memo: dict[str, Any] = field(default_factory=dict)
     """What was found out already during this request, by uuid."""
+    vrf: str = GLOBAL_VRF
+    everywhere: Mapping[str, Seen] | None = None
+    """Of a view within one VRF: what was seen in all of them, by place."""
+
+    def within(self, vrf: str) -> View:
+        """What is seen in one VRF."""
+        every = self.engines if self.everywhere is None else self.everywhere
+        there = {engine_of(place): seen for place, seen in every.items() if vrf_of(place) == vrf}
+        return replace(self, engines=there, everywhere=every, vrf=vrf)
+
+    def of(self, body: Body) -> View:
+        """What is seen in the VRF of an object; that of an object without one is the main VRF."""
+        vrf = self.name_of(body.get("vrf_context_ref") or body.get("vrf_ref")) or GLOBAL_VRF
+        return self if vrf == self.vrf and self.everywhere is not None else self.within(vrf)
+
+    def vrfs(self, body: Body) -> list[str]:
+        """The VRFs that an engine is in, as far as this view goes; the main one first."""
+        return [seen.vrf for seen in self.places(body)]
+
+    def places(self, body: Body) -> list[Seen]:
+        """The engine of a serviceengine object in each of its VRFs, as far as this view goes; the main one first."""
+        return [seen for seen in self.engines.values() if seen.name == body["name"]]
+
+    @property
+    def vrf_id(self) -> int:
+        """The number of its VRF; the main one has 0."""
+        names = [body["name"] for body in self.config.all("vrfcontext")]
+        return names.index(self.vrf) if self.vrf in names else 0
 
     def engine(self, body: Body) -> Seen:
         """The engine of a serviceengine object; UnavailableError when there is none behind it."""
         found = self.engines.get(body["name"])
+        if found is None and self.vrf != GLOBAL_VRF:
+            raise UnavailableError(f"service engine {body['name']} has no interface in VRF {self.vrf}")
         if found is None:
             raise UnavailableError(
                 f"no service engine of the topology is called {body['name']}: there is nothing to read"
@@ -162,6 +200,8 @@ class View:
     def group(self, ref: str | None, pair: int = 1) -> list[Body]:
         """The serviceengine objects of a group, the one that is active (in a pair) first."""
         members = [body for body in self.config.all("serviceengine") if body.get("se_group_ref") == ref]
+        if self.vrf != GLOBAL_VRF:
+            members = [body for body in members if body["name"] in self.engines]
         return sorted(
             members, key=lambda body: (not self._leads(body, pair), self.ids.get("engine", body["uuid"]) or 0)
         )

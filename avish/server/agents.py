@@ -49,7 +49,7 @@ def end_process(pid: int, patience: float = STOP_SECONDS) -> None:
 
 def agent_of(home: Home, spec: EngineSpec) -> AgentProcess:
     """The agent of an engine of ``home``, running or not."""
-    return AgentProcess(spec.name, spec.namespace, home.agent_socket(spec.name), home.agent_log(spec.name))
+    return AgentProcess(spec.place, spec.namespace, home.agent_socket(spec.place), home.agent_log(spec.place))
 
 
 @dataclass

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avish.config.config import Config
+from avish.config.engines import engine_of
 from avish.config.ids import Ids
 from avish.config.sealing import KeySealer, read_keys
 from avish.config.store import SqliteStore, Who
@@ -74,7 +75,7 @@ MakeEngine = Callable[[Home, EngineSpec], Engine]
 
 def real_engine(home: Home, spec: EngineSpec) -> Engine:
     """An engine behind an agent process."""
-    return Engine(spec.name, RemoteDriver(home.agent_socket(spec.name)), agent_of(home, spec), time.time)
+    return Engine(spec.place, RemoteDriver(home.agent_socket(spec.place)), agent_of(home, spec), time.time)
 
 
 @dataclass
@@ -129,11 +130,10 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
     if store.note(SEALED) is None:  # of a release that kept secrets in clear
         store.seal_again()
         store.keep({SEALED: True})
-    engines = {spec.name: make_engine(home, spec) for spec in specs}
+    engines = {spec.place: make_engine(home, spec) for spec in specs}
     notices = Notices(store, time.time)
     confirmations = Confirmations(store, time.time, notices)
     committer = Committer(grammar, store, engines, time.time, confirmations)
-    groups = {spec.name: spec.group for spec in specs}
     captures = Captures(Folder(home.captures, time.time), _drivers(engines), _looker(committer), time.time)
     accounts = Accounts(store, lambda: committer.head.config, time.time)
     rollbacks = Rollbacks(
@@ -146,7 +146,7 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
     )
     listens: dict[str, str] = {}
     about = {"home": str(home.path), "pid": os.getpid(), "listens": listens}
-    namespaces = {spec.name: spec.namespace for spec in specs}
+    namespaces = {spec.place: spec.namespace for spec in specs}
     audit = Audit(home.audit, time.time, store)
     status = Status(
         about, committer=committer, engines=engines, store=store, captures=captures, namespaces=namespaces, audit=audit
@@ -171,10 +171,10 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
     )
     api = Api(parties)
     upgrade(committer, store, grammar)
-    register(committer, _observe_all(engines, groups))
+    register(committer, _observe_all(engines, specs))
 
     def met(engine: Engine) -> None:
-        register(committer, [Member.observed(engine.name, groups[engine.name], engine.driver)])
+        register(committer, _observe_one(engine, specs))
 
     workers = [Worker(engine, committer, met) for engine in engines.values()]
     deadline = Deadline(confirmations, rollbacks, notices)
@@ -251,17 +251,29 @@ def upgrade(committer: Committer, store: SqliteStore, grammar: Schema) -> None:
     store.keep({GRAMMAR: written})
 
 
-def _observe_all(engines: Mapping[str, Engine], groups: Mapping[str, str]) -> list[Member]:
-    def observe(engine: Engine) -> Member:
+def _observe_all(engines: Mapping[str, Engine], specs: list[EngineSpec]) -> list[Member]:
+    def observe(spec: EngineSpec) -> Member:
+        engine = engines[spec.place]
         try:
             engine.keeper.ensure()
-            return Member.observed(engine.name, groups[engine.name], engine.driver)
+            return Member.observed(spec.name, spec.group, engine.driver, spec.vrf)
         except DataplaneError as error:
             log.warning("service engine %s: %s", engine.name, error)
-            return Member(engine.name, groups[engine.name])
+            return Member(spec.name, spec.group, vrf=spec.vrf)
 
     with ThreadPoolExecutor(max(len(engines), 1)) as pool:
-        return list(pool.map(observe, engines.values()))
+        return list(pool.map(observe, specs))
+
+
+def _observe_one(engine: Engine, specs: list[EngineSpec]) -> list[Member]:
+    """The engine in the VRF of its place; its other VRFs stay as they are known."""
+    return [
+        Member.observed(spec.name, spec.group, engine.driver, spec.vrf)
+        if spec.place == engine.name
+        else Member(spec.name, spec.group, vrf=spec.vrf)
+        for spec in specs
+        if spec.name == engine_of(engine.name)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

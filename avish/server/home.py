@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from avish.config.engines import BETWEEN, place_of
+from avish.config.wellknown import GLOBAL_VRF
 from avish.errors import UnavailableError, ValidationError
 from dataplane.lab import write_atomically
 
@@ -29,14 +31,20 @@ SOCKET_PATH_MAX = 107
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """An engine to run. ``group``: name of its service engine group; ``namespace``: "" is the host's own;
-    ``made``: the namespace is the lab's and goes with it.
+    """An engine to run in one of its VRFs. ``group``: name of its service engine group; ``namespace``: "" is the
+    host's own; ``made``: the namespace is the lab's and goes with it.
     """
 
     name: str
     group: str
     namespace: str
     made: bool = False
+    vrf: str = GLOBAL_VRF
+
+    @property
+    def place(self) -> str:
+        """What tells it from every other one: "se1", "se1/blue"."""
+        return place_of(self.name, self.vrf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +98,13 @@ class Home:
         """The folder whose programs get every alert."""
         return self.path / "alert-scripts"
 
-    def agent_socket(self, engine: str) -> Path:
-        """Where the agent of an engine listens."""
-        return self.path / "run" / f"{engine}.sock"
+    def agent_socket(self, place: str) -> Path:
+        """Where the agent of an engine listens, in one VRF."""
+        return self.path / "run" / f"{_file_name(place)}.sock"
 
-    def agent_log(self, engine: str) -> Path:
-        """What the agent of an engine says."""
-        return self.log / f"agent-{engine}.log"
+    def agent_log(self, place: str) -> Path:
+        """What the agent of an engine says, in one VRF."""
+        return self.log / f"agent-{_file_name(place)}.log"
 
     def prepare(self) -> None:
         """Make the folders. UnavailableError when that fails, ValidationError for a directory of something else."""
@@ -125,7 +133,7 @@ class Home:
 
     def _short_enough(self) -> None:
         longest = max(
-            len(os.fsencode(self.agent_socket(spec.name))) for spec in [*self.engines(), EngineSpec("se", "", "")]
+            len(os.fsencode(self.agent_socket(spec.place))) for spec in [*self.engines(), EngineSpec("se", "", "")]
         )
         if longest > SOCKET_PATH_MAX:
             raise ValidationError(
@@ -190,6 +198,11 @@ class Home:
     @property
     def _lock_file(self) -> Path:
         return self.path / "run" / "avishd.lock"
+
+
+def _file_name(place: str) -> str:
+    """No two places come to the same one: a name in a topology has no plus."""
+    return place.replace(BETWEEN, "+")
 
 
 def _lock(handle: int, path: Path) -> None:

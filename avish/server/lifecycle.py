@@ -17,7 +17,7 @@ from dataplane import lab
 from dataplane.errors import DataplaneError, UnreachableError
 from dataplane.processes import last_line
 from dataplane.remote import RemoteDriver
-from dataplane.topology import MAIN_VRF, Topology, engine_namespaces, load
+from dataplane.topology import Topology, engine_namespaces, load
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -25,11 +25,12 @@ DEFAULT_PREFIX = "avish"
 
 
 def specs_of(topology: Topology, prefix: str) -> list[EngineSpec]:
-    """The engines of a topology; each is served in its main VRF."""
+    """The engines of a topology, each once in every one of its VRFs."""
     spaces = engine_namespaces(topology, prefix)
     return [
-        EngineSpec(engine.name, engine.se_group, spaces[engine.name][MAIN_VRF], made=engine.namespace is None)
+        EngineSpec(engine.name, engine.se_group, namespace, made=engine.namespace is None, vrf=vrf)
         for engine in topology.engines.values()
+        for vrf, namespace in spaces[engine.name].items()
     ]
 
 
@@ -152,7 +153,7 @@ def _stop_engine(home: Home, spec: EngineSpec) -> list[str]:
         agent.stop()
     except UnreachableError as error:
         if not spec.made:  # the lab ends what is in the namespaces it made
-            said.append(f"service engine {spec.name}: end its agent by hand: {error}")
+            said.append(f"service engine {spec.place}: end its agent by hand: {error}")
     return said
 
 

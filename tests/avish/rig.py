@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from avish.api.request import Request
+from avish.config.engines import engine_of, vrf_of
 from avish.controller.engines import Engine
 from avish.server.daemon import build
 from avish.server.home import EngineSpec, Home
@@ -44,7 +45,7 @@ class Keeper:
 
 
 class Rig:
-    """``drivers`` by engine name, new ones unless given; ``call`` sends a request as admin."""
+    """``drivers`` by engine name ("se1", or "se1/blue" in a VRF of its own), new ones unless given; ``call`` sends a request as admin."""
 
     def __init__(self, path, names=("se1", "se2"), drivers=None):
         self.home = Home(path)
@@ -57,7 +58,7 @@ class Rig:
 
     def start(self):
         """A controller as after a start, with every engine in step; no thread runs."""
-        specs = [EngineSpec(name, "Default-Group", name) for name in self.names]
+        specs = [EngineSpec(engine_of(name), "Default-Group", name, vrf=vrf_of(name)) for name in self.names]
         self.controller = build(self.home, specs, self._engine)
         self.bring_up()
 
@@ -76,7 +77,7 @@ class Rig:
                 self.controller.committer.bring_up(engine)
 
     def _engine(self, home, spec):
-        return Engine(spec.name, self.drivers[spec.name], Keeper(self.drivers[spec.name]), self._now)
+        return Engine(spec.place, self.drivers[spec.place], Keeper(self.drivers[spec.place]), self._now)
 
     def _now(self):
         self.clock += 0.001

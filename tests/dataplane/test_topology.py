@@ -191,6 +191,26 @@ def test_subnets(tmp_path: Path, subnets: tuple[str, str], expected: str) -> Non
     assert found[0].startswith(expected)
 
 
+APART = """
+name: t
+networks: {a: {subnet: 10.0.5.0/24}, b: {subnet: 10.0.5.0/24}, far: {subnet: 10.0.6.0/24}, bfar: {subnet: 10.0.6.0/24}}
+serviceengines:
+  se: {interfaces: {e0: {network: a, ip: 10.0.5.1}}, vrfs: {blue: {interfaces: {e0: {network: b, ip: 10.0.5.1}}}}}
+hosts:
+  r: {interfaces: {e0: {network: a, ip: 10.0.5.9}, e1: {network: far, ip: 10.0.6.9}}}
+  s: {interfaces: {e0: {network: b, ip: 10.0.5.9}, e1: {network: %s, ip: 10.0.6.8}}}
+  t: {network: bfar, ip: 10.0.6.9}
+"""
+
+
+def test_networks_that_no_packet_gets_between_may_have_the_same_addresses(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text(APART % "bfar")
+    assert topology.load(tmp_path / "t.yaml").engines["se"].vrfs["blue"][0].addresses == ("10.0.5.1/24",)
+    assert problems(tmp_path, APART % "far") == [
+        "networks.b.subnet: 10.0.5.0/24 overlaps 10.0.5.0/24 of networks.a.subnet"
+    ]
+
+
 def test_all_problems_at_once(tmp_path: Path) -> None:
     text = NETWORKS + "hosts: {a: {network: red, ip: x}, b: {network: no, ip: 10.1.0.2}, c: [red]}"
     assert [line.split(": ")[0] for line in problems(tmp_path, text)] == [

@@ -37,6 +37,25 @@ def test_what_the_operator_set_on_an_interface_stays(world):
     assert (put.body["data_vnics"][0]["adapter"], put.body["data_vnics"][0]["mtu"]) == ("mine", 9000)
 
 
+def test_the_vrfs_of_an_engine_are_written_down_with_their_interfaces(world):
+    places = [Member("se1", "Default-Group", (PORT,)), Member("se1", "Default-Group", (PORT,), vrf="blue")]
+    puts = registration(world.config, places)
+    assert [(put.type, put.body["name"]) for put in puts] == [("vrfcontext", "blue"), ("serviceengine", "se1")]
+    world.keep(world.prepare(*puts))
+    vnics = world.config.named("serviceengine", "se1")["data_vnics"]
+    assert [(vnic["if_name"], vnic["linux_name"]) for vnic in vnics] == [("eth1", "eth1"), ("eth1@blue", "eth1")]
+    assert world.config.target(vnics[1]["vrf_ref"])["name"] == "blue"
+    (again,) = registration(world.config, [places[0], Member("se1", "Default-Group", vrf="blue")])
+    assert again.body["data_vnics"][1] == vnics[1]
+
+
+def test_a_vrf_that_the_topology_has_no_more_is_forgotten(world):
+    places = [Member("se1", "Default-Group", (PORT,)), Member("se1", "Default-Group", (PORT,), vrf="blue")]
+    world.keep(world.prepare(*registration(world.config, places)))
+    (put,) = registration(world.config, places[:1])
+    assert [vnic["if_name"] for vnic in put.body["data_vnics"]] == ["eth1"]
+
+
 class _Committing:
     """An engine on which a commit puts an address between two questions."""
 

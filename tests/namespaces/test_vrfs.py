@@ -1,0 +1,155 @@
+"""Two VRFs on the same engines, with the same addresses in both: nothing of one shows in the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from site_lab import running
+
+pytestmark = pytest.mark.root
+HERE = Path(__file__).parent
+VIP = "10.79.1.50"
+PATIENCE = 20.0
+GROUP = """
+configure serviceenginegroup Default-Group
+ha_mode ha_mode_legacy_active_standby
+save
+configure applicationprofile keep
+type application_profile_type_l4
+preserve_client_ip
+save
+"""
+VRF = """
+configure vrfcontext {vrf}
+static_routes prefix 10.79.3.0/24 next_hop 10.79.1.254
+save
+save
+configure networkservice {vrf}-routing
+se_group_ref Default-Group
+vrf_ref {vrf}
+service_type routing_service
+routing_service enable_routing floating_intf_ip 10.79.1.1 floating_intf_ip 10.79.2.1
+save
+save
+configure pool {vrf}-web
+vrf_ref {vrf}
+servers ip 10.79.2.101 port 80
+save
+health_monitor_refs System-TCP
+save
+configure vsvip {vrf}-web
+vrf_context_ref {vrf}
+vip vip_id 1 ip_address 10.79.1.50
+save
+save
+configure virtualservice {vrf}-web
+services port 80
+save
+vrf_context_ref {vrf}
+application_profile_ref keep
+network_profile_ref System-TCP-Fast-Path
+vsvip_ref {vrf}-web
+pool_ref {vrf}-web
+save
+"""
+NAT = """
+configure natpolicy blue-nat
+rules index 1 name out enable
+match source_ip match_criteria is_in prefixes 10.79.2.0/24
+save
+save
+action type nat_policy_action_type_dynamic_ip_port
+nat_info nat_ip 10.79.1.60
+save
+save
+save
+save
+configure networkservice blue-routing
+routing_service nat_policy_ref blue-nat
+save
+save
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vrfs")
+    for name in ("vrfs.yaml", "answer.py"):
+        shutil.copy(HERE / name, folder)
+    with running(folder / "vrfs.yaml", folder, f"t{os.getpid()}v") as found:
+        found.do(GROUP + VRF.format(vrf="global") + VRF.format(vrf="blue") + NAT)
+        yield found
+
+
+def shown(site, line):
+    return json.loads(site.shell(f"{line}\n", "--json").stdout)
+
+
+def roles(site, engine):
+    rows = shown(site, f"show serviceengine {engine} summary")["pair"]
+    return {row["vrf_name"]: row["role"] for row in rows}
+
+
+def wait_for(site, engine, role):
+    """Until the engine has one role in all its VRFs."""
+    deadline = time.monotonic() + PATIENCE
+    while set(roles(site, engine).values()) != {role}:
+        assert time.monotonic() < deadline, roles(site, engine)
+        time.sleep(0.1)
+
+
+def test_the_same_vip_leads_to_the_servers_of_its_vrf(site):
+    assert site.call("c1", "tcp", VIP, 80)[0].split()[:2] == ["s1", "10.79.1.100"]
+    assert site.call("b-c1", "tcp", VIP, 80)[0].split()[:2] == ["b-s1", "10.79.1.100"]
+    states = shown(site, "show virtualservice")["results"]
+    assert {one["name"]: one["runtime"]["oper_status"]["state"] for one in states} == {
+        "global-web": "OPER_UP",
+        "blue-web": "OPER_UP",
+    }
+    assert site.avishd("check").returncode == 0
+
+
+def test_nat_and_routes_of_a_vrf_are_its_own(site):
+    """The client behind the router is reached by the static route; only in blue another address comes with it."""
+    assert site.call("s1", "tcp", "10.79.3.100", 80)[0].split()[:2] == ["f1", "10.79.2.101"]
+    assert site.call("b-s1", "tcp", "10.79.3.100", 80)[0].split()[:2] == ["b-f1", "10.79.1.60"]
+    flows = shown(site, "show serviceengine se1 nat-flows")["natflow"]
+    assert {(flow["vrf_name"], flow["mapped_flow"]["l_ip"]) for flow in flows} == {("blue", "10.79.1.60")}
+    (policy,) = shown(site, "show serviceengine se1 natpolicystat")["nat_policy"]
+    assert policy["rule_stats"][0]["hits"] == 1
+
+
+def test_what_is_shown_of_an_engine_has_all_its_vrfs(site):
+    rows = shown(site, "show serviceengine se1 vrf-ip-info")["vrf_ip_info"]
+    assert {row["vrf_name"] for row in rows if row["ip_address"] == VIP} == {"global", "blue"}
+    rows = shown(site, "show serviceengine se1 route")["route_entry"]
+    assert len({row["vrf_id"] for row in rows if row["destination"] == "10.79.3.0"}) == 2
+    services = shown(site, "show serviceengine se1 network-service")["network_service"]
+    assert {one["vrf_name"] for one in services} == {"global", "blue"}
+    assert {row["vsuuid"] for row in shown(site, "show serviceengine se1 vshash")["vshashone"]} == {
+        one["uuid"] for one in shown(site, "show virtualservice")["results"]
+    }
+
+
+def test_what_others_change_in_a_vrf_is_put_right(site):
+    site.inside("se1-blue", "nft", "flush", "table", "ip", "avish")
+    deadline = time.monotonic() + PATIENCE
+    while site.call("b-c1", "tcp", VIP, 80)[0].split()[0] != "b-s1":
+        assert time.monotonic() < deadline
+    assert site.avishd("check").returncode == 0
+
+
+def test_an_engine_hands_over_all_its_vrfs(site):
+    wait_for(site, "se1", "ACTIVE")
+    wait_for(site, "se2", "STANDBY")
+    site.do("switchover serviceengine se1\n")
+    wait_for(site, "se2", "ACTIVE")
+    wait_for(site, "se1", "STANDBY")
+    for client, server in (("c1", "s1"), ("b-c1", "b-s1")):
+        assert site.call(client, "tcp", VIP, 80)[0].split()[0] == server
+    assert site.call("b-s1", "tcp", "10.79.3.100", 80)[0].split()[:2] == ["b-f1", "10.79.1.60"]
