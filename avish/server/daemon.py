@@ -29,7 +29,7 @@ from avish.controller.api import Api, Parties
 from avish.controller.audit import Audit
 from avish.controller.capture_files import Folder
 from avish.controller.captures import Captures, Look
-from avish.controller.commit import Committer
+from avish.controller.commit import Committer, Outcome
 from avish.controller.confirm import Confirmations
 from avish.controller.deadline import Deadline
 from avish.controller.debug import CaptureSwitch
@@ -363,6 +363,7 @@ async def _until_signal(
         group.create_task(front.run(doors, ended))
         group.create_task(live(ended))
         if ssh is not None:
+            controller.committer.told.append(_in_loop(loop, ssh.changed))
             group.create_task(ssh.run(lambda: controller.committer.head.config, ended))
         tell("READY=1")
         await _end(signalled, path)
@@ -370,6 +371,16 @@ async def _until_signal(
         controller.notices.close()
         await loop.run_in_executor(None, controller.captures.shutdown)
         ended.set()
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> Callable[[Outcome, Who], None]:
+    """What is told of a commit, in whatever thread, done in the loop; one that has ended needs it no more."""
+
+    def told(_: Outcome, __: Who) -> None:
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(act)
+
+    return told
 
 
 def _report_ready(handle: int, controller: Controller) -> None:

@@ -61,15 +61,14 @@ def host_keys(folder: Path) -> list[str]:
     return keys
 
 
-def settings(config: Config, keys: list[str]) -> dict[str, Any]:
-    """What the process is told, as far as the system's configuration says anything."""
+def live_settings(config: Config) -> dict[str, Any]:
+    """What the process is told at its begin and whenever it changes."""
     system = config.get("systemconfiguration", "systemconfiguration") or {}
     linux: Mapping[str, Any] = system.get("linux_configuration", {})
     banner, message = str(linux.get("banner") or ""), str(linux.get("motd") or "")
     properties = config.get("controllerproperties", "controllerproperties") or {}
     idle = float(properties.get("api_idle_timeout", 15)) * MINUTE
-    host = socket.gethostname()
-    return {"host_keys": keys, "host": host, "banner": banner, "message": message, "idle_seconds": idle}
+    return {"banner": banner, "message": message, "idle_seconds": idle}
 
 
 class SshFront:
@@ -83,17 +82,25 @@ class SshFront:
         self._listener = listener
         self._user, self._group = front_user()
         self._process: asyncio.subprocess.Process | None = None
+        self._told: dict[str, Any] = {}
+        self._changed = asyncio.Event()
         inside = listen(self._folder / SOCKET, None)
         os.chown(self._folder / SOCKET, self._user, self._group)
         self.door = Door(inside, "ssh")
 
+    def changed(self) -> None:
+        """The configuration is another one: what the process has to know of it is told."""
+        self._changed.set()
+
     async def run(self, config: Callable[[], Config], ended: asyncio.Event) -> None:
-        """Keep it running until ``ended``; each time it begins it is told what ``config`` says then."""
+        """Keep it running until ``ended``; it is told what ``config`` says when it begins, and then what changes."""
         while not ended.is_set():
             await self._start(config())
             stopping = asyncio.create_task(ended.wait())
             over = asyncio.create_task(self._over())
+            telling = asyncio.create_task(self._keep_told(config))
             await asyncio.wait({stopping, over}, return_when=asyncio.FIRST_COMPLETED)
+            telling.cancel()
             if ended.is_set():
                 await self._stop(over)
                 return
@@ -111,10 +118,25 @@ class SshFront:
             start_new_session=True,
         )
         place = {"folder": str(self._folder), "user": self._user, "group": self._group}
-        given = {**settings(config, self._keys), **place, "listener": self._listener.fileno()}
-        if self._process.stdin is not None:
-            self._process.stdin.write(json.dumps(given).encode() + b"\n")
-            await self._process.stdin.drain()
+        self._told = live_settings(config)
+        always = {"host_keys": self._keys, "host": socket.gethostname(), "listener": self._listener.fileno()}
+        await self._tell({**self._told, **always, **place})
+
+    async def _keep_told(self, config: Callable[[], Config]) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            new = live_settings(config())
+            if new != self._told:
+                self._told = new
+                await self._tell(new)
+
+    async def _tell(self, given: dict[str, Any]) -> None:
+        """A line on its standard input; one that has just ended is told when it is started again."""
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(ConnectionError):
+                self._process.stdin.write(json.dumps(given).encode() + b"\n")
+                await self._process.stdin.drain()
 
     async def _over(self) -> int:
         return -1 if self._process is None else await self._process.wait()

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 PR_SET_NO_NEW_PRIVS, PR_SET_DUMPABLE = 38, 4
 LOGINS = 2
+ORDER_BYTES = 8 * 2**20
 KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 30, 3
 ALGORITHMS: dict[str, list[str]] = {
     "kex_algs": [
@@ -67,7 +68,7 @@ class Front:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
-        loop.add_reader(sys.stdin.fileno(), ended.set)  # the controller holds the other end and writes nothing
+        orders = asyncio.create_task(self._take_orders(ended))
         sessions = Sessions(self.settings, self.zygote)
         keys = [asyncssh.import_private_key(text) for text in self.settings.host_keys]
         server = await asyncssh.listen(
@@ -89,9 +90,21 @@ class Front:
             **ALGORITHMS,
         )
         await ended.wait()
+        orders.cancel()
         server.close()
         sessions.end_all()
         self.zygote.close()
+
+    async def _take_orders(self, ended: asyncio.Event) -> None:
+        """Standard input: settings that have changed, one line of JSON each; its end is that of the controller."""
+        reader = asyncio.StreamReader(limit=ORDER_BYTES)
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
+        try:
+            while line := await reader.readline():
+                self.settings.renew(json.loads(line))
+        finally:
+            ended.set()
 
 
 def load_everything() -> None:
@@ -127,10 +140,11 @@ def become(user: int, group: int) -> None:
 
 
 def main() -> int:
-    """Reads its settings as one line of JSON from standard input."""
+    """Reads its settings as one line of JSON from standard input, and what changes later as further ones."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
-    given: dict[str, Any] = json.loads(sys.stdin.readline())
+    with os.fdopen(os.dup(0), "rb", buffering=0) as orders:  # not a byte beyond the first line
+        given: dict[str, Any] = json.loads(orders.readline())
     listener = socket.socket(fileno=given.pop("listener"))
     user, group = given.pop("user"), given.pop("group")
     os.chdir(given.pop("folder"))

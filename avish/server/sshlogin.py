@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 SOCKET = "front.sock"
 """The controller's door for this process, in its working directory."""
 TIMEOUT = 30.0
+LIVE = {"banner", "message", "idle_seconds"}
+"""Settings that hold as soon as they are saved."""
 MODES = ("plain", "batch", "terminal")
 
 
@@ -40,6 +42,11 @@ class Settings:
     sessions_of_user: int = 250
     probe_seconds: float = 0.4
     strange: set[int] = field(default_factory=set)
+
+    def renew(self, given: dict[str, Any]) -> None:
+        """Take over what has changed; who is in already keeps his session."""
+        for name in LIVE & set(given):
+            setattr(self, name, given[name])
 
 
 @dataclass

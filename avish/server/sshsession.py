@@ -147,23 +147,19 @@ class Session:
             return bytes(data)
 
     async def _watch(self) -> None:
-        """Nobody there for so long: warn, then hang up."""
-        idle, warned = self._settings.idle_seconds, False
-        last = min(WARNING_SECONDS, idle / 4)
-        while idle:
-            left = self._touched + idle - time.monotonic()
-            if left <= 0:
+        """Nobody there for so long: warn, then hang up. How long that is may change meanwhile."""
+        warned = False
+        while True:
+            idle = self._settings.idle_seconds
+            last, left = min(WARNING_SECONDS, idle / 4), self._touched + idle - time.monotonic()
+            if idle and left <= 0:
                 self._process.channel.close()
                 return
-            if left <= last:
-                if not warned:
-                    self._process.stderr.write(
-                        f"\r\nnothing typed for long: this session ends in {left:.0f} s\r\n".encode()
-                    )
-                warned = True
-            else:
-                warned = False
-            await asyncio.sleep(min(1.0, max(left if left <= last else left - last, 0.01)))
+            if idle and left <= last and not warned:
+                text = f"\r\nnothing typed for long: this session ends in {left:.0f} s\r\n"
+                self._process.stderr.write(text.encode())
+            warned = bool(idle) and left <= last
+            await asyncio.sleep(min(1.0, max(left if warned else left - last, 0.01)) if idle else 1.0)
 
     # --- for machines
 

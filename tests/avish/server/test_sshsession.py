@@ -74,8 +74,17 @@ def test_a_key_after_the_warning_begins_anew():
 
 
 def test_zero_never_ends():
-    process, _ = idle(0)
+    async def run():
+        process = Process()
+        session = Session(Settings([], idle_seconds=0), None, Tree(schema()), process, Known("a", "s", "admin"))
+        session._touched -= 1_000_000
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(session._watch(), 0.2)
+        return process
+
+    process = asyncio.run(run())
     assert not process.closed
+    assert not process.stderr.said
 
 
 @pytest.mark.parametrize("limit", [{"sessions": 1}, {"sessions_of_user": 1}, {}])
@@ -109,3 +118,19 @@ def test_so_many_sessions_and_no_more(limit, monkeypatch):
     assert (first.status, third.status) == (0, 0)
     assert second.status == (69 if limit else 0)
     assert (b"too many sessions" in second.stderr.said) == bool(limit)
+
+
+def test_a_new_idle_time_holds_for_sessions_that_are_there():
+    async def run():
+        process, settings = Process(), Settings([], idle_seconds=900.0, host="c")
+        session = Session(settings, None, Tree(schema()), process, Known("a", "s", "admin"))
+        watch = asyncio.create_task(session._watch())
+        await asyncio.sleep(0)
+        assert not process.closed
+        settings.renew({"idle_seconds": 0.2, "banner": "b", "host": "x"})
+        await asyncio.wait_for(watch, 20)
+        return process, settings
+
+    process, settings = asyncio.run(run())
+    assert process.closed
+    assert (settings.banner, settings.host) == ("b", "c")
