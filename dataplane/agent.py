@@ -299,7 +299,7 @@ def main() -> int:
         _LOG.error("cannot start: %s", error)
         return 1
     health = Monitor(driver.use, arguments.socket.with_suffix(".health"))
-    failover = Failover(arguments.socket.with_suffix(".pairs"), lambda here: health.active(here=here))
+    failover = Failover(arguments.socket, lambda here: health.active(here=here))
     watch = Watch(driver, lambda: failover.restore(driver.held))
     if not arguments.unwatched:
         watch.start()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from dataplane import announce, drill, failover_rules, gateways, links, nftrun, pairset
+from dataplane import announce, drill, failover_rules, gateways, links, nftrun, pairset, siblings
 from dataplane.errors import DataplaneError, RefusedError
 from dataplane.failover_model import Pair
 from dataplane.model import Address, Row, SeState, version
@@ -49,19 +49,23 @@ class _Member:
 
 
 class Failover:
-    """Follows the pairs of a state. ``changed`` is called, from its thread, with whether any pair is active here."""
+    """Follows the pairs of a state. ``own``: the socket of the agent, beside which those of the other VRFs are;
+    ``changed`` is called, from its thread, with whether any pair is active here.
+    """
 
-    def __init__(self, folder: Path, changed: Callable[[bool], None], clock: Callable[[], float] = time.time) -> None:
-        self._folder = folder
+    def __init__(self, own: Path, changed: Callable[[bool], None], clock: Callable[[], float] = time.time) -> None:
+        self._folder = own.with_suffix(".pairs")
+        self._siblings = siblings.Siblings(own)
         self._changed = changed
         self._clock = clock
         self._members: dict[int, _Member] = {}
         self._addresses: Mapping[str, Address] = {}
         self._gated = False
         self._elected = threading.Condition()
-        self._peers = gateways.Exchange(self._step_down_for)
+        self._peers = gateways.Exchange(self._step_down_for, self._well)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="failover", daemon=True).start()
+        asyncio.run_coroutine_threadsafe(self._go_together(), self._loop)
 
     # --- from other threads
 
@@ -215,6 +219,7 @@ class Failover:
             if program is None:
                 self._set(member, "fault", "keepalived is not installed (apt-get install keepalived)")
                 return
+            await self._until_fit(member)
             await asyncio.to_thread(_clear, base)
             member.process = await asyncio.create_subprocess_exec(
                 "setpriv", "--pdeathsig", "TERM", program, "-n", "-l", "-P", "-f", f"{base}.conf", "-p", f"{base}.pid",
@@ -224,6 +229,15 @@ class Failover:
             self._set(member, "electing", f"keepalived ended with status {status}")
             _LOG.warning("pair %d: keepalived ended with status %d and is started again", member.number, status)
             await asyncio.sleep(RESTART_SECONDS)
+
+    async def _until_fit(self, member: _Member) -> None:
+        """An engine that takes over again by itself must not do so while the other one has what it lacks."""
+        while member.pair.preempt and self._lacks(member.number):  # noqa: ASYNC110  (others say what it waits for)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _lacks(self, number: int) -> bool:
+        lost = self._siblings.fault(number) or self._peers.lost(number)
+        return bool(lost) and self._peers.better(number)
 
     def _heard(self, member: _Member, rest: bytearray) -> None:
         """What keepalived says: GROUP "pair1" MASTER 0."""
@@ -287,6 +301,26 @@ class Failover:
             if strikes > 1:
                 await self._restart(member, "it was silent for too long")
                 strikes = 0
+
+    def _well(self, number: int) -> bool:
+        """Whether this engine could be active as far as its links and its other VRFs go."""
+        return self._role(number) in ("active", "standby") and not self._siblings.fault(number)
+
+    async def _go_together(self) -> None:
+        """Hand over what is active here while another VRF of the engine cannot be, or the main one is not."""
+        while True:
+            await asyncio.sleep(gateways.TELL_SECONDS)
+            if not self._members:
+                continue
+            await asyncio.to_thread(self._siblings.look)
+            for number, member in list(self._members.items()):
+                if member.role != "active" or not self._peers.better(number):
+                    continue
+                reason = self._siblings.fault(number)
+                if not reason and self._siblings.waits(number):
+                    reason = "the other engine is active in the main VRF"
+                if reason:
+                    await self._restart(member, reason)
 
     async def _restart(self, member: _Member, reason: str) -> None:
         """End keepalived, which gives the peer the word at once; a new one waits its turn."""

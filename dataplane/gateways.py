@@ -1,7 +1,8 @@
 """Gateways that are watched, and what two engines tell each other of them.
 
-Each engine pings its gateways, and tells the peer twice a second whether it reaches all. The active engine that has
-lost one hands over, if the peer says that it reaches all of them; nobody hands over to one that says nothing.
+Each engine pings its gateways, and tells the peer twice a second whether it reaches all and is well in its other VRFs
+too. The active engine that has lost one hands over, if the peer says that it has all; nobody hands over to one that
+says nothing.
 """
 
 from __future__ import annotations
@@ -49,14 +50,17 @@ class _Side:
     watched: list[_Watched]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     heard: float = 0.0
-    peer_reaches_all: bool = False
+    peer_has_all: bool = False
 
 
 class Exchange:
-    """Of one engine. ``step_down`` is called with the number of a pair and the reason."""
+    """Of one engine. ``step_down`` is called with the number of a pair and the reason; ``well`` says of a pair whether
+    the engine is so in all else.
+    """
 
-    def __init__(self, step_down: StepDown) -> None:
+    def __init__(self, step_down: StepDown, well: Callable[[int], bool]) -> None:
         self._step_down = step_down
+        self._well = well
         self._sides: dict[int, _Side] = {}
         self._sockets: dict[Link, socket.socket] = {}
 
@@ -64,6 +68,15 @@ class Exchange:
         """Whether the peer has said something of late."""
         side = self._sides.get(number)
         return side is not None and time.monotonic() - side.heard < FRESH_SECONDS
+
+    def better(self, number: int) -> bool:
+        """Whether the peer has said of late that it has all it needs."""
+        side = self._sides.get(number)
+        return side is not None and side.peer_has_all and self.alive(number)
+
+    def lost(self, number: int) -> str:
+        """A gateway that does not answer; "" when all do."""
+        return next((row["ip"] for row in self.gateways(number) if not row["up"]), "")
 
     def gateways(self, number: int) -> list[Row]:
         """Keys: ip, up."""
@@ -112,17 +125,18 @@ class Exchange:
         asyncio.get_running_loop().add_reader(opened, self._hear, link, opened)
 
     def _hear(self, link: Link, opened: socket.socket) -> None:
-        """{"pair": number, "all": whether the peer reaches all its gateways}; what is no such thing is passed over."""
+        """{"pair": number, "all": whether the peer has all it needs}; what is no such thing is passed over."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             data, sender = opened.recvfrom(512)
             said = json.loads(data)
             side = self._sides.get(said["pair"])
             if sender[0] == link.peer and side is not None:
-                side.heard, side.peer_reaches_all = time.monotonic(), bool(said["all"])
+                side.heard, side.peer_has_all = time.monotonic(), bool(said["all"])
 
     async def _tell(self, number: int, side: _Side) -> None:
         while True:
-            word = json.dumps({"pair": number, "all": all(one.up for one in side.watched)}).encode()
+            well = self._well(number) and all(one.up for one in side.watched)
+            word = json.dumps({"pair": number, "all": well}).encode()
             for link in side.pair.links:
                 with suppress(OSError, KeyError):  # a link that is down
                     self._sockets[link].sendto(word, (link.peer, PORT))
@@ -143,6 +157,5 @@ class Exchange:
             await asyncio.sleep(max(one.gateway.interval - (loop.time() - began), 0.0))
 
     async def _lost(self, number: int, ip: str) -> None:
-        side = self._sides[number]
-        if self.alive(number) and side.peer_reaches_all:
+        if self.better(number):
             await self._step_down(number, f"gateway {ip} does not answer")

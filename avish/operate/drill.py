@@ -30,15 +30,17 @@ def drill(view: View, body: Body) -> dict[str, Any]:
         raise ValidationError(
             f"serviceengine {peer.name} could not take over: see show serviceengine {peer.name} summary"
         )
-    return _measured(seen, peer, active[0])
+    return _measured(seen, [one for one in view.places(body) if one.leads(active[0])], peer, active[0])
 
 
-def _measured(seen: Seen, peer: Seen, number: int) -> dict[str, Any]:
+def _measured(seen: Seen, dying: list[Seen], peer: Seen, number: int) -> dict[str, Any]:
+    """Measured in the main VRF; the engine falls silent in all of them."""
     before = _flows(seen)
     try:
         with ThreadPoolExecutor(1) as pool:
             measured = pool.submit(peer.driver.drill, number)
-            seen.driver.crash(number)
+            for one in dying:
+                one.driver.crash(number)
             found = measured.result()
     except RefusedError as error:
         raise ValidationError(f"service engine {peer.name}: {error}") from error

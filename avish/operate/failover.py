@@ -29,13 +29,15 @@ def switch_engine(view: View, body: Body) -> dict[str, Any]:
 
 
 def switch_service(view: View, body: Body) -> dict[str, Any]:
-    """The virtual service, and all that answer together with it, go to the other engine."""
+    """The virtual service, and all that answer together with it, in other VRFs too, go to the other engine."""
     members = view.carriers(body)
     pair = view.pair(body, body.get("se_group_ref"))
     seen = view.engines.get(members[0]["name"]) if members else None
     if seen is None or not pair:
         raise ValidationError(f"virtualservice {body['name']}: {NO_PAIR}")
-    return _switched(view, [(seen, pair)], body.get("se_group_ref"))
+    every = view.everywhere or view.engines
+    active = [(one, pair) for one in every.values() if one.name == seen.name and one.leads(pair)]
+    return _switched(view, active or [(seen, pair)], body.get("se_group_ref"))
 
 
 def _switched(view: View, active: list[tuple[Seen, int]], group: str | None) -> dict[str, Any]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from site_lab import running
+from test_failover import GAPS, LONGEST_GAP, cut, end, processes
 
 pytestmark = pytest.mark.root
 HERE = Path(__file__).parent
@@ -95,10 +99,10 @@ def roles(site, engine):
     return {row["vrf_name"]: row["role"] for row in rows}
 
 
-def wait_for(site, engine, role):
-    """Until the engine has one role in all its VRFs."""
+def wait_for(site, engine, role, blue=""):
+    """Until the engine has its role, the same in all its VRFs unless said otherwise."""
     deadline = time.monotonic() + PATIENCE
-    while set(roles(site, engine).values()) != {role}:
+    while roles(site, engine) != {"global": role, "blue": blue or role}:
         assert time.monotonic() < deadline, roles(site, engine)
         time.sleep(0.1)
 
@@ -153,3 +157,50 @@ def test_an_engine_hands_over_all_its_vrfs(site):
     for client, server in (("c1", "s1"), ("b-c1", "b-s1")):
         assert site.call(client, "tcp", VIP, 80)[0].split()[0] == server
     assert site.call("b-s1", "tcp", "10.79.3.100", 80)[0].split()[:2] == ["b-f1", "10.79.1.60"]
+
+
+def test_a_link_cut_in_one_vrf_moves_the_engine_in_all(site):
+    """The engine fails over as a whole; nothing goes back by itself when the link is there again."""
+    wait_for(site, "se2", "ACTIVE")
+    cut(site, "se2-blue", "eth1", up=False)
+    wait_for(site, "se1", "ACTIVE")
+    for client, server in (("c1", "s1"), ("b-c1", "b-s1")):
+        assert site.call(client, "tcp", VIP, 80)[0].split()[0] == server
+    wait_for(site, "se2", "STANDBY", blue="FAULT")
+    cut(site, "se2-blue", "eth1", up=True)
+    wait_for(site, "se2", "STANDBY")
+    assert set(roles(site, "se1").values()) == {"ACTIVE"}
+
+
+def test_the_other_vrfs_follow_the_main_one(site):
+    """keepalived dies in one VRF only; in the end the engine that the main VRF has chosen is active in all."""
+    wait_for(site, "se1", "ACTIVE")
+    end(processes(site, "se1", "keepalived"), signal.SIGKILL)
+    wait_for(site, "se2", "ACTIVE")
+    wait_for(site, "se1", "STANDBY")
+    end(processes(site, "se2-blue", "keepalived"), signal.SIGKILL)
+    wait_for(site, "se1", "STANDBY", blue="ACTIVE")
+    wait_for(site, "se2", "ACTIVE")
+    wait_for(site, "se1", "STANDBY")
+
+
+def test_an_engine_that_freezes_is_replaced_in_all_vrfs(site):
+    wait_for(site, "se2", "ACTIVE")
+    frozen = [pid for place in ("se2", "se2-blue") for pid in processes(site, place, "")]
+    argv = [sys.executable, GAPS, VIP, "3.0"]
+    asking = [
+        subprocess.Popen(["ip", "netns", "exec", f"{site.prefix}-{host}", *argv], stdout=subprocess.PIPE, text=True)
+        for host in ("c1", "b-c1")
+    ]
+    time.sleep(0.5)
+    end(frozen, signal.SIGSTOP)
+    try:
+        longest = [int(one.communicate()[0].split()[0]) for one in asking]
+    finally:
+        end(frozen, signal.SIGCONT)
+    assert max(longest) <= LONGEST_GAP
+    wait_for(site, "se1", "ACTIVE")
+    wait_for(site, "se2", "STANDBY")
+    for client, server in (("c1", "s1"), ("b-c1", "b-s1")):
+        assert site.call(client, "tcp", VIP, 80)[0].split()[0] == server
+    assert site.avishd("check").returncode == 0
