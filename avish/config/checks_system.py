@@ -93,9 +93,15 @@ def backup_goes_somewhere(checked: Checked) -> Iterator[Issue]:
             "or set no upload_to_remote_host",
         )
     elif checked.body.get("upload_to_remote_host"):
-        yield checked.warning("upload_to_remote_host", "is kept; no copy is made from here (save_local keeps files)")
+        yield checked.warning(
+            "upload_to_remote_host",
+            f"the controller logs in as {checked.body['ssh_user_ref']} with a key of its own: put the line of "
+            "keys/backup_key.pub (in its home directory) into the authorized_keys of that account",
+        )
     if checked.body.get("upload_to_s3"):
-        yield checked.warning("upload_to_s3", "is kept; no object store is reached from here (save_local keeps files)")
+        yield checked.warning(
+            "upload_to_s3", "is kept; no object store is reached from here (save_local, upload_to_remote_host)"
+        )
 
 
 def cluster_nodes_sound(checked: Checked) -> Iterator[Issue]:

@@ -18,6 +18,7 @@ from avish.config.store import Store
 from avish.config.wellknown import ADMIN_TENANT
 from avish.controller.access import ANYBODY, CONTROLLER, READ, WRITE, require
 from avish.controller.accounts import Accounts
+from avish.controller.analytics import Analytics
 from avish.controller.audit import Audit
 from avish.controller.bases import Bases
 from avish.controller.captures import Captures
@@ -111,12 +112,17 @@ PERMISSIONS: dict[Parts, Needs] = {
     ("alerts", "test"): Needs("PERMISSION_ALERT", "PERMISSION_ALERTCONFIG", here=True),
     ("top", ANY): Needs(ENGINE, CONTROLLER, here=True),
     ("ftp", ANY): Needs(ENGINE, CONTROLLER, here=True),
+    ("licenseusage",): Needs(ANYBODY, CONTROLLER),
+    ("analytics", "metrics", "controller"): Needs(ANYBODY, CONTROLLER),
+    ("analytics", "metrics", "collection"): Needs(ANYBODY, ANYBODY),
+    ("analytics", "metrics", "virtualservice", ANY): Needs(ANYBODY, ANYBODY),
+    ("analytics", "metrics", "serviceengine", ANY): Needs(ANYBODY, ANYBODY),
     ("files",): Needs(ANYBODY, ANYBODY),
     ("files", "captures", ANY): Needs(ANYBODY, ANYBODY),
     ("files", "exports", ANY): Needs(ANYBODY, ANYBODY),
 }
 """Where it is not the permission of the controller. The writes of a transaction are judged one by one; accounts,
-files and the confirmation of a commit judge for themselves.
+files, metrics of objects and the confirmation of a commit judge for themselves.
 """
 
 
@@ -244,6 +250,7 @@ def _resources(
         home=parties.records.home,
     )
     confirm = Confirm(committer, confirmations, rollbacks, notices, gate)
+    analytics = Analytics(parties.records.rates, parties.engines, lambda: committer.head.config, gate)
     files = Files(parties.captures.folder, parties.exports, gate)
     return {
         **_systemwide(schema, committer, reads),
@@ -270,6 +277,7 @@ def _resources(
         ("jobs",): _report(lambda: {"results": [job.record() for job in parties.captures.jobs()]}),
         ("audit",): {"GET": lambda request: _audited(parties.audit, request)},
         **own.resources(),
+        **analytics.resources(),
     }
 
 

@@ -140,6 +140,8 @@ class Reads:
     def kind(self, name: str) -> ObjectType:
         """The object type of a path; ValidationError (404) with the nearest name."""
         if name not in self._schema.index:
+            if reason := self._schema.outside.get(name):
+                raise ValidationError(f"there is no {name} here: {reason}", status=404)
             near = difflib.get_close_matches(name, self._schema.index, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValidationError(f"there is no object type {name!r}{hint}", status=404)

@@ -9,7 +9,8 @@ import sqlite3
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +18,7 @@ import avish
 from avish.errors import ApplyError, UnavailableError, ValidationError
 from avish.newfile import new_file
 from avish.server.home import Home
+from avish.server.sealedfile import is_sealed, opened, seal
 
 ABOUT = "about.json"
 STORE, KEYS, AUDIT = "avish.db", "keys", "log/audit.jsonl"
@@ -24,15 +26,26 @@ LIMIT = 8 * 2**30
 """Bytes of a member of a backup."""
 
 
-def backup(home: Home, target: Path) -> list[str]:
-    """Write the backup, also while the controller runs; what is in it. ApplyError when it cannot be written."""
+def backup(home: Home, target: Path, passphrase: str = "") -> list[str]:
+    """Write the backup, also while the controller runs; what is in it. ApplyError when it cannot be written.
+
+    With a passphrase it is sealed: nothing of it can be read without.
+    """
     if not home.store.exists():
         raise UnavailableError(f"{home.path} has no store yet: there is nothing to back up")
     try:
         with new_file(target, synced=True) as file:
-            names = _write(home, file)
+            names = _sealed(home, file, passphrase) if passphrase else _write(home, file)
     except (OSError, sqlite3.Error) as error:
         raise ApplyError(f"{target} cannot be written: {error}") from error
+    return names
+
+
+def _sealed(home: Home, file: IO[bytes], passphrase: str) -> list[str]:
+    with tempfile.TemporaryFile(dir=home.path / "run") as plain:
+        names = _write(home, plain)
+        plain.seek(0)
+        seal(plain, file, passphrase)
     return names
 
 
@@ -66,12 +79,15 @@ def _others(home: Home) -> Iterator[tuple[str, Path]]:
             yield f"{KEYS}/{path.name}", path
 
 
-def restore(home: Home, source: Path) -> list[str]:
-    """Put a backup in place; what is replaced is kept beside it. The controller must not run."""
+def restore(home: Home, source: Path, ask: Callable[[], str] = lambda: "") -> list[str]:
+    """Put a backup in place; what is replaced is kept beside it. The controller must not run.
+
+    ``ask`` gives the passphrase of a sealed one.
+    """
     home.prepare()
     with home.lock():
         try:
-            with tarfile.open(source) as tar:
+            with _readable(home, source, ask) as file, tarfile.open(file) as tar:
                 members = _checked(tar, source)
                 kept = _moved_away(home)
                 for member in members:
@@ -80,6 +96,19 @@ def restore(home: Home, source: Path) -> list[str]:
             raise ApplyError(f"{source} cannot be restored: {error}") from error
     said = [f"restored {len(members) - 1} files from {source}"]
     return [*said, f"what was there before is in {kept}"] if kept else said
+
+
+@contextmanager
+def _readable(home: Home, source: Path, ask: Callable[[], str]) -> Iterator[Path]:
+    """The backup as a tar file."""
+    if not is_sealed(source):
+        yield source
+        return
+    passphrase = ask()
+    if not passphrase:
+        raise ValidationError(f"{source} is sealed: restoring it takes its passphrase")
+    with opened(source, passphrase, home.path / "run") as plain:
+        yield plain
 
 
 def _checked(tar: tarfile.TarFile, source: Path) -> list[tarfile.TarInfo]:

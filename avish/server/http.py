@@ -337,7 +337,10 @@ def _decoded(request: Request, data: bytes) -> Any:
     """JSON; a form where a login sends one, as the vendor's client does."""
     if not data:
         return None
-    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+    kind = request.headers.get("content-type", "").lower()
+    if kind.startswith("multipart/"):
+        raise _RefusedError(415, f"files are not uploaded to {request.path[:200]}: bodies are JSON, files go by scp")
+    if kind.startswith("application/x-www-form-urlencoded"):
         try:
             return dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=20))
         except ValueError:

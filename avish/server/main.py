@@ -103,8 +103,11 @@ def _parser() -> argparse.ArgumentParser:
         "file", metavar="FILE", help="public keys as OpenSSH writes them, one a line; - for standard input"
     )
     add("rotate-key", _rotate_key, "seal all secrets in the store with a new key; the controller must not run")
-    add("backup", _backup, "write store, keys and audit into one file").add_argument("file", metavar="FILE")
-    add("restore", _restore, "put a backup in place; the controller must not run").add_argument("file", metavar="FILE")
+    saved = add("backup", _backup, "write store, keys and audit into one file")
+    saved.add_argument("file", metavar="FILE")
+    saved.add_argument("--seal", action="store_true", help="ask for a passphrase, without which nobody can read it")
+    put_back = add("restore", _restore, "put a backup in place; the controller must not run")
+    put_back.add_argument("file", metavar="FILE", help="a backup; the passphrase of a sealed one is asked for")
     add("check", _check, "is the store consistent, and does every kernel hold the configuration?")
     return parser
 
@@ -187,12 +190,7 @@ def _schema(home: Home, options: Any) -> int:
 
 
 def _passwd(home: Home, options: Any) -> int:
-    if sys.stdin.isatty():
-        password = getpass.getpass(f"New password of {options.user}: ")
-        if getpass.getpass("Again: ") != password:
-            raise ValidationError("the two are not the same; nothing was changed")
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
+    password = _typed(f"New password of {options.user}: ", twice=True)
     if not password:
         raise ValidationError("an empty password lets nobody in; nothing was changed")
     with accounts_of(home) as accounts:
@@ -225,14 +223,34 @@ def _rotate_key(home: Home, options: Any) -> int:
 
 
 def _backup(home: Home, options: Any) -> int:
-    names = backup(home, Path(options.file))
-    print(f"{options.file}: {len(names)} files; it holds the keys as well, so keep it like the machine itself")
+    passphrase = ""
+    if options.seal:
+        passphrase = _typed("Passphrase of the backup: ", twice=True)
+        if not passphrase:
+            raise ValidationError("an empty passphrase seals nothing; no backup was made")
+    names = backup(home, Path(options.file), passphrase)
+    keep = (
+        "sealed; without the passphrase nobody restores it"
+        if passphrase
+        else ("it holds the keys as well, so keep it like the machine itself")
+    )
+    print(f"{options.file}: {len(names)} files; {keep}")
     return 0
 
 
 def _restore(home: Home, options: Any) -> int:
-    print("\n".join(restore(home, Path(options.file))))
+    print("\n".join(restore(home, Path(options.file), lambda: _typed("Passphrase of the backup: "))))
     return 0
+
+
+def _typed(prompt: str, *, twice: bool = False) -> str:
+    """A secret from the keyboard, or the first line of a standard input that is none."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    given = getpass.getpass(prompt)
+    if twice and getpass.getpass("Again: ") != given:
+        raise ValidationError("the two are not the same; nothing was changed")
+    return given
 
 
 def _check(home: Home, options: Any) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,12 +22,24 @@ from avish.controller.schedule import Memory, next_run
 from avish.errors import ApplyError, AvishError
 from avish.server.backup import backup
 from avish.server.home import Home
+from avish.server.upload import own_key, upload
 
 log = logging.getLogger(__name__)
 NOTE = "schedule/"
 LONGEST_WAIT = 60.0
-RETRY_SECONDS = 60.0
+RETRY_SECONDS, LONGEST_RETRY = 60.0, 3600.0
+Made = tuple[str, str, str]
+"""A backup: the name of its file, where it is here, and where elsewhere ("": nowhere)."""
 BACKUP = "SCHEDULER_ACTION_BACKUP"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """By which schedule, when it is due, and seconds until the next try if that fails."""
+
+    schedule: str
+    due: float
+    again: float = RETRY_SECONDS
 
 
 @dataclass
@@ -39,10 +52,15 @@ class Schedules:
     events: Events
     clock: Callable[[], float]
     _retry: dict[str, float] = field(default_factory=dict)
+    _copies: dict[Path, Copy] = field(default_factory=dict)
+    """Files that are to be copied to another host."""
 
     def look(self) -> float:
         """Run what is due; seconds until the next look."""
         now, waits = self.clock(), [LONGEST_WAIT]
+        if any(one.get("upload_to_remote_host") for one in self.committer.head.config.all("backupconfiguration")):
+            own_key(self.home.keys)  # its owner wants to let it in elsewhere before the first copy
+        self._copy_again(now)
         for body in self.committer.head.config.all("scheduler"):
             memory = self._memory(body, now)
             due = next_run(body, memory)
@@ -69,63 +87,116 @@ class Schedules:
         try:
             self._act(body, now)
         except AvishError as error:
-            log.warning("schedule %s: %s; it is tried again", body["name"], error)
-            told = ("scheduler", body["uuid"], body["name"])
-            self.events.add("SCHEDULER_ACTION_FAILURE", f"schedule {body['name']}: {error}", obj=told, user=SYSTEM)
+            self._failed(body, error)
             self._retry[body["uuid"]] = now + RETRY_SECONDS
             return RETRY_SECONDS
         self._retry.pop(body["uuid"], None)
         self._keep(body, Memory(memory.since, now))
         return 0.0
 
+    def _failed(self, body: Body, error: AvishError) -> None:
+        log.warning("schedule %s: %s; it is tried again", body["name"], error)
+        told = ("scheduler", body["uuid"], body["name"])
+        self.events.add("SCHEDULER_ACTION_FAILURE", f"schedule {body['name']}: {error}", obj=told, user=SYSTEM)
+
     def _act(self, body: Body, now: float) -> None:
         config = self.committer.head.config
         wanted = config.target(body.get("backup_config_ref"))
         if body.get("scheduler_action", BACKUP) != BACKUP:
             log.info("schedule %s: scripts are not run here", body["name"])
-        elif wanted is None or not wanted.get("save_local"):
+        elif wanted is None or not (wanted.get("save_local") or wanted.get("upload_to_remote_host")):
             log.warning("schedule %s: its backup configuration keeps no file (save_local)", body["name"])
+        elif wanted.get("save_local"):
+            self._keep_here(body, wanted, now)
         else:
-            self._back_up(body, wanted, now)
+            with tempfile.TemporaryDirectory(dir=self.home.path / "run") as folder:
+                path = Path(folder) / file_name(wanted, now)
+                backup(self.home, path, _passphrase(wanted))
+                url = upload(path, wanted, self.home.keys)
+                self._note(body, wanted, [(path.name, "", url)], now)
 
-    def _back_up(self, body: Body, wanted: Body, now: float) -> None:
+    def _keep_here(self, body: Body, wanted: Body, now: float) -> None:
+        """A file in the folder of backups, and a copy elsewhere; what fails of the copy is tried again by itself."""
         folder = self.home.backups
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise ApplyError(f"{folder} cannot be made: {error.strerror}") from error
         path = folder / file_name(wanted, now)
-        backup(self.home, path)
+        backup(self.home, path, _passphrase(wanted))
+        gone = set(kept_too_long(folder, wanted))
         try:
-            gone = set(kept_too_long(folder, wanted))
-            who = Who(SYSTEM, "system", f"backup made by schedule {body['name']}")
-            self.committer.commit(lambda head: _records(head, path, gone, body, wanted, now), who)
+            self._note(body, wanted, [(path.name, str(path), "")], now, gone)
         except AvishError:
             path.unlink(missing_ok=True)
             raise
         for old in gone:
             with suppress(FileNotFoundError):
                 old.unlink()
+        if wanted.get("upload_to_remote_host"):
+            self._copies[path] = Copy(body["uuid"], now)
+            self._copy_again(now)
+
+    def _copy_again(self, now: float) -> None:
+        """Copy the files that are to be elsewhere as well, those that were due a while ago again."""
+        config = self.committer.head.config
+        for path, copy in list(self._copies.items()):
+            body = config.get("scheduler", copy.schedule) or {}
+            wanted = config.target(body.get("backup_config_ref")) or {}
+            if not path.exists() or not wanted.get("upload_to_remote_host"):
+                del self._copies[path]
+            elif copy.due <= now:
+                self._copy(path, copy, (body, wanted), now)
+
+    def _copy(self, path: Path, copy: Copy, by: tuple[Body, Body], now: float) -> None:
+        body, wanted = by
+        try:
+            url = upload(path, wanted, self.home.keys)
+            self._note(body, wanted, [(path.name, str(path), url)], now)
+            del self._copies[path]
+        except AvishError as error:
+            self._failed(body, error)
+            self._copies[path] = Copy(body["uuid"], now + copy.again, min(2 * copy.again, LONGEST_RETRY))
+
+    def _note(self, body: Body, wanted: Body, made: list[Made], now: float, gone: Collection[Path] = ()) -> None:
+        """Write the backup objects, and tell of them."""
+        who = Who(SYSTEM, "system", f"backup made by schedule {body['name']}")
+        self.committer.commit(lambda head: _records(head, made, set(gone), (body, wanted), now), who)
         told = ("backupconfiguration", wanted["uuid"], wanted["name"])
-        self.events.add(
-            "SCHEDULER_ACTION_SUCCESS", f"schedule {body['name']} wrote the backup {path.name}", obj=told, user=SYSTEM
-        )
+        for name, _, url in made:
+            text = f"schedule {body['name']} " + (f"copied the backup to {url}" if url else f"wrote the backup {name}")
+            self.events.add("SCHEDULER_ACTION_SUCCESS", text, obj=told, user=SYSTEM)
 
 
-def _records(config: Config, path: Path, gone: set[Path], body: Body, wanted: Body, now: float) -> list[Put | Delete]:
-    """The backup objects: one more, and none for files that go or have gone."""
-    made = {
-        "name": path.name,
-        "file_name": path.name,
-        "local_file_url": str(path),
-        "backup_config_ref": ref_to("backupconfiguration", wanted["uuid"]),
-        "scheduler_ref": ref_to("scheduler", body["uuid"]),
-        "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
-        "tenant_ref": wanted["tenant_ref"],
-    }
-    old = [one for one in config.all("backup") if one.get("local_file_url")]
+def _passphrase(wanted: Body) -> str:
+    return str(wanted.get("backup_passphrase") or "")
+
+
+def _records(
+    config: Config, made: list[Made], gone: set[Path], by: tuple[Body, Body], now: float
+) -> list[Put | Delete]:
+    """The backup objects: those of new files and copies, and none for files that go or have gone."""
+    schedule, wanted = by
+    known = {one["file_name"]: one for one in config.all("backup")}
+    puts: list[Put | Delete] = []
+    for name, local, url in made:
+        before = known.get(name)
+        body = {
+            "name": name,
+            "file_name": name,
+            **({"local_file_url": local} if local else {}),
+            **({"remote_file_url": url} if url else {}),
+            "backup_config_ref": ref_to("backupconfiguration", wanted["uuid"]),
+            "scheduler_ref": ref_to("scheduler", schedule["uuid"]),
+            "timestamp": (before or {}).get("timestamp")
+            or datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+            "tenant_ref": wanted["tenant_ref"],
+        }
+        puts.append(Put("backup", before["uuid"] if before else new_uuid("backup"), body, new=before is None))
+    names = {name for name, _, _ in made}
+    old = [one for one in config.all("backup") if one.get("local_file_url") and one["file_name"] not in names]
     lost = [one for one in old if Path(one["local_file_url"]) in gone or not Path(one["local_file_url"]).exists()]
-    return [Put("backup", new_uuid("backup"), made, new=True), *(Delete("backup", one["uuid"]) for one in lost)]
+    return [*puts, *(Delete("backup", one["uuid"]) for one in lost)]
 
 
 def file_name(wanted: Body, now: float) -> str:
