@@ -10,12 +10,12 @@ from avish.api.request import Request
 from avish.config.config import Body, Config, uuid_in
 from avish.config.references import PROFILES
 from avish.config.wellknown import ADMIN_TENANT
+from avish.controller.labels import ALL, MARKERS, Grant, filters_of, level_in
 from avish.errors import ValidationError
 
 SUPERUSER = "admin"
 SYSTEM = "system"
 """The controller itself, as the author of changes nobody asked for."""
-ALL = "*"
 NONE, READ, WRITE = 0, 1, 2
 LEVELS = {"NO_ACCESS": NONE, "READ_ACCESS": READ, "WRITE_ACCESS": WRITE}
 WORDS = {READ: "READ_ACCESS", WRITE: "WRITE_ACCESS"}
@@ -37,8 +37,6 @@ PERMISSIONS = {
     "debugcontroller": CONTROLLER,
 }
 """Of object types whose permission has another name."""
-STANDS_IN = {"PERMISSION_NETWORKSERVICE": "PERMISSION_SERVICEENGINEGROUP"}
-"""What counts where a role says nothing of a permission: the predefined ones leave it out."""
 
 
 def permission(kind: str) -> str:
@@ -54,6 +52,8 @@ class Caller:
     superuser: bool = False
     access: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     default_tenant: str = ADMIN_TENANT
+    grants: tuple[Grant, ...] = ()
+    """What each of his roles gives, when one of them has filters; without, ``access`` says it all."""
 
     def level(self, wanted: str, tenant: str) -> int:
         """What is allowed in a tenant; in the view of all of them, the most that is allowed in any."""
@@ -62,15 +62,18 @@ class Caller:
         tables = self.access.values() if tenant == ALL else [self.access.get(one, {}) for one in (tenant, ALL)]
         if wanted == ANYBODY:
             return WRITE
-        return max((_level(table, wanted) for table in tables), default=NONE)
+        return max((level_in(table, wanted) for table in tables), default=NONE)
+
+    def level_on(self, wanted: str, tenant: str, body: Mapping[str, Any]) -> int:
+        """What is allowed with one object there, whose labels the filters of roles look at."""
+        if self.superuser or not self.grants:
+            return self.level(wanted, tenant)
+        there = [one for one in self.grants if one.tenant in (tenant, ALL) and one.covers(body)]
+        return max((one.level(wanted) for one in there), default=NONE)
 
     def enters(self, tenant: str) -> bool:
         """Whether a tenant is open to him; the view of all of them shows what he may see in each."""
         return self.superuser or tenant == ALL or ALL in self.access or tenant in self.access
-
-
-def _level(table: Mapping[str, int], wanted: str) -> int:
-    return table.get(wanted, table.get(STANDS_IN.get(wanted, ""), NONE))
 
 
 NOBODY = Caller("")
@@ -80,16 +83,27 @@ ALMIGHTY = Caller(SUPERUSER, superuser=True)
 def caller_of(config: Config, user: Body) -> Caller:
     """What a user object may do."""
     tables: dict[str, dict[str, int]] = {}
-    for grant in user.get("access", []):
-        role = config.target(grant.get("role_ref")) or {}
-        tenant = ALL if grant.get("all_tenants") else uuid_in(grant.get("tenant_ref")) or ADMIN_TENANT
-        table = tables.setdefault(tenant, {})
-        for name, level in _levels(role):
+    grants = tuple(granted(config, user))
+    for grant in grants:
+        table = tables.setdefault(grant.tenant, {})
+        for name, level in grant.levels.items():
             table[name] = max(level, table.get(name, NONE))
     default = uuid_in(user.get("default_tenant_ref")) or next(iter(tables), ADMIN_TENANT)
     return Caller(
-        str(user["name"]), bool(user.get("is_superuser")), tables, ADMIN_TENANT if default == ALL else default
+        str(user["name"]),
+        bool(user.get("is_superuser")),
+        tables,
+        ADMIN_TENANT if default == ALL else default,
+        grants if any(grant.filters for grant in grants) else (),
     )
+
+
+def granted(config: Config, user: Body) -> Iterable[Grant]:
+    """What each role of a user object gives."""
+    for grant in user.get("access", []):
+        role = config.target(grant.get("role_ref")) or {}
+        tenant = ALL if grant.get("all_tenants") else uuid_in(grant.get("tenant_ref")) or ADMIN_TENANT
+        yield Grant(tenant, dict(_levels(role)), filters_of(role), bool(role.get("allow_unlabelled_access", True)))
 
 
 def _levels(role: Body) -> Iterable[tuple[str, int]]:
@@ -129,6 +143,8 @@ class Scope:
     shared: Mapping[str, frozenset[str]] = field(default_factory=dict)
     name: str = ADMIN_TENANT
     """Of the tenant."""
+    carriers: frozenset[str] = frozenset()
+    """The types whose objects carry labels."""
 
     def sees(self, kind: str, body: Mapping[str, Any]) -> bool:
         """Whether an object is shown."""
@@ -137,16 +153,28 @@ class Scope:
             return self.caller.level(permission(kind), self.tenant) >= READ
         if self.tenant == ALL:
             return not owner or self._sees_in(kind, body, owner)
-        return owner in ("", self.tenant) or self.is_shared(kind, body)
+        if self.is_shared(kind, body):
+            return owner != self.tenant or self._labelled(kind, body, owner) or self.is_shipped(kind, body)
+        return owner in ("", self.tenant) and self._labelled(kind, body, owner or self.tenant)
 
     def _sees_in(self, kind: str, body: Mapping[str, Any], owner: str) -> bool:
-        return self.caller.level(permission(kind), owner) >= READ or self.is_shared(kind, body)
+        return self.caller.level_on(permission(kind), owner, body) >= READ or self.is_shared(kind, body)
+
+    def _labelled(self, kind: str, body: Mapping[str, Any], owner: str) -> bool:
+        """Whether the labels of an object that may be seen otherwise are those of the caller's roles."""
+        if not self.caller.grants or kind not in self.carriers:
+            return True
+        return self.caller.level_on(permission(kind), owner, body) >= READ
+
+    def is_shipped(self, kind: str, body: Mapping[str, Any]) -> bool:
+        """Whether it is of those that the system came with: they carry no labels, and everybody refers to them."""
+        return body.get("name") in self.shared.get(kind, ())
 
     def is_shared(self, kind: str, body: Mapping[str, Any]) -> bool:
         """Whether every tenant may see and refer to it: infrastructure, profiles, and what the system came with."""
         if uuid_in(body.get("tenant_ref")) != ADMIN_TENANT:
             return False
-        return kind in INFRASTRUCTURE or kind in PROFILES or body.get("name") in self.shared.get(kind, ())
+        return kind in INFRASTRUCTURE or kind in PROFILES or self.is_shipped(kind, body)
 
     def tenants(self, config: Config) -> list[str]:
         """Where names are looked up: the own tenant first, then those whose objects are shared."""
@@ -177,3 +205,14 @@ class Scope:
         if owner and owner != self.tenant:
             text = f"{kind} {(body or {}).get('name', '')} belongs to another tenant ({owner}), not to {self.name}"
             raise ValidationError(f"{text}: switch to that tenant to change it", status=403)
+        if body is not None:
+            self.require_labels(kind, body)
+
+    def require_labels(self, kind: str, body: Mapping[str, Any]) -> None:
+        """ValidationError (403) unless the labels of an object are those that the caller may write here."""
+        if not self.caller.grants or kind not in self.carriers:
+            return
+        if self.caller.level_on(permission(kind), self.tenant, body) < WRITE:
+            filters = {str(one) for grant in self.caller.grants for one in grant.filters}
+            text = f"{self.caller.name} may not do this: {kind} {body.get('name', '')} has other labels than those that"
+            raise ValidationError(f"{text} the roles want ({'; '.join(sorted(filters))}); see {MARKERS}", status=403)

@@ -60,7 +60,7 @@ class Changes:
     def make(self, request: Request, ask: Ask, hashes: Mapping[int, str] = NONE) -> Outcome:
         """Commit what ``ask`` asks for, or rehearse it. ``hashes``: of new passwords, by number of the request."""
         terms, author = self._terms(request), who(request)
-        effect = self._effects.of(self._gate.scope(request).caller, hashes)
+        effect = self._effects.of(self._gate.scope(request), hashes)
         if dry(request):
             return self._committer.rehearse(ask, author, after=self._after(request), effect=effect, terms=terms)
         outcome = self._committer.commit(ask, author, effect=effect, terms=terms)

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from avish.api.request import Request
 from avish.config.config import Config
 from avish.config.wellknown import ADMIN_TENANT
-from avish.controller.access import ALL, Caller, Scope, authorise
+from avish.controller.access import Caller, Scope, authorise
 from avish.controller.accounts import Accounts, RefusedError
+from avish.controller.labels import ALL, labelled
 from avish.controller.sessions import Session, Sessions, same
 from avish.errors import ValidationError
 from avish.schema.model import Schema
@@ -52,12 +53,14 @@ class Gate:
     _basic: dict[bytes, tuple[float, str]] = field(default_factory=dict)
     _salt: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     _shared: Mapping[str, frozenset[str]] = field(init=False)
+    _carriers: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self._shared = {
             kind: frozenset(str(body.get("name", "")) for body in bodies)
             for kind, bodies in self.schema.defaults.items()
         }
+        self._carriers = frozenset(kind for kind in self.schema.index if labelled(self.schema, kind))
 
     def admit(self, request: Request) -> Admitted:
         """The request with its user and the tenant it works in."""
@@ -83,7 +86,7 @@ class Gate:
         local = request.via == "unix"
         caller = self.accounts.local(request.user) if local else self.accounts.caller(request.user)
         tenant = self.accounts.config().get("tenant", request.tenant) or {"name": request.tenant}
-        return Scope(caller, request.tenant, self._shared, str(tenant["name"]))
+        return Scope(caller, request.tenant, self._shared, str(tenant["name"]), self._carriers)
 
     def tenant(self, name: str) -> str:
         """The uuid of the tenant called ``name``; that of admin when it is gone."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from avish.config.config import Body, Change, Config
 from avish.config.transaction import Prepared
-from avish.controller.access import ALL, Caller, caller_of
+from avish.controller.access import Caller, Scope, caller_of, granted
 from avish.controller.accounts import Accounts
 from avish.controller.commit import Effect, Outcome
 from avish.controller.debug import CaptureSwitch
+from avish.controller.labels import ALL, Grant
 from avish.errors import ValidationError
 
 NONE: Mapping[int, str] = MappingProxyType({})
@@ -25,9 +26,9 @@ class Effects:
     switch: CaptureSwitch
     accounts: Accounts
 
-    def of(self, caller: Caller, hashes: Mapping[int, str] = NONE) -> Guarded:
+    def of(self, scope: Scope, hashes: Mapping[int, str] = NONE) -> Guarded:
         """With one change. ``hashes``: those of new passwords, by the number of the request that sets one."""
-        return Guarded(self.switch.effect(caller.name), caller, self.accounts, hashes)
+        return Guarded(self.switch.effect(scope.caller.name), scope, self.accounts, hashes)
 
 
 @dataclass
@@ -37,15 +38,23 @@ class Guarded:
     """
 
     inner: Effect
-    caller: Caller
+    scope: Scope
     accounts: Accounts
     hashes: Mapping[int, str] = field(default_factory=dict)
 
+    @property
+    def caller(self) -> Caller:
+        """Who makes the change."""
+        return self.scope.caller
+
     def judge(self, prepared: Prepared) -> None:
-        """Refuse rights that the caller does not have himself."""
+        """Refuse rights that the caller does not have himself, and objects that his roles say nothing of."""
         if not self.caller.superuser:
             for change in prepared.changes:
                 self._judge(prepared.config, change)
+            for kind, uuid in prepared.written:
+                if (body := prepared.config.get(kind, uuid)) is not None:
+                    self.scope.require_labels(kind, body)
         self.inner.judge(prepared)
 
     def begin(self, prepared: Prepared) -> None:
@@ -79,8 +88,10 @@ class Guarded:
                 raise ValidationError(f"{self.caller.name} is no superuser: only those make or change one", status=403)
         if change.body is not None and change.type == "user":
             self._within(caller_of(config, change.body).access)
+            self._narrow(granted(config, change.body))
         elif change.body is not None and change.type == "role":
             self._within({ALL: dict(_role(config, change.body))})
+            self._narrow(granted(config, _everywhere(change.body)))
 
     def _within(self, access: Any) -> None:
         for tenant, table in access.items():
@@ -93,7 +104,22 @@ class Guarded:
                 text = f"{self.caller.name} has no {', '.join(sorted(more)[:3])} himself and cannot give it"
                 raise ValidationError(text, status=403)
 
+    def _narrow(self, given: Iterable[Grant]) -> None:
+        """Who has a right for some labels only gives it for those only."""
+        for grant in given if self.caller.grants else ():
+            own = [one for one in self.caller.grants if one.tenant in (grant.tenant, ALL) and one.holds(grant)]
+            more = [
+                name for name, level in grant.levels.items() if level > max((one.level(name) for one in own), default=0)
+            ]
+            if more:
+                text = f"{self.caller.name} has {', '.join(sorted(more)[:3])} for objects with some labels only"
+                raise ValidationError(f"{text}: a role that gives it needs the same filters", status=403)
+
 
 def _role(config: Config, role: Body) -> Any:
-    as_user = {"name": "", "access": [{"all_tenants": True, "role_ref": f"/api/role/{role['uuid']}"}]}
-    return caller_of(config, as_user).access[ALL].items()
+    return caller_of(config, _everywhere(role)).access[ALL].items()
+
+
+def _everywhere(role: Body) -> Body:
+    """A user that has a role in all tenants."""
+    return {"name": "", "access": [{"all_tenants": True, "role_ref": f"/api/role/{role['uuid']}"}]}

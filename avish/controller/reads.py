@@ -11,7 +11,6 @@ from typing import Any
 from avish.config.config import Body, Config
 from avish.config.normalise import normalise
 from avish.controller import debug
-from avish.controller.access import ALL as EVERYWHERE
 from avish.controller.access import Scope
 from avish.controller.bases import Bases
 from avish.controller.bodies import Renderer, selected, without_defaults
@@ -19,6 +18,7 @@ from avish.controller.commit import Head
 from avish.controller.cursors import Cursors
 from avish.controller.engines import Engine
 from avish.controller.founded import Founded
+from avish.controller.labels import ALL as EVERYWHERE
 from avish.errors import ValidationError
 from avish.operate.listing import Listing
 from avish.operate.registry import RUN, RUNTIME

@@ -10,7 +10,7 @@ from avish.config.config import Change, Config
 from avish.config.store import Store, Who
 from avish.config.transaction import Restore
 from avish.config.wellknown import ENGINE, FOUND
-from avish.controller.access import Caller
+from avish.controller.access import Caller, Scope
 from avish.controller.commit import Ask, Committer, Outcome
 from avish.controller.confirm import Confirmations, Pending, Terms
 from avish.controller.guard import Effects
@@ -93,7 +93,7 @@ class Rollbacks:
         outcome = self._committer.commit(
             self.to(Way(to=pending.back_to)),
             who,
-            effect=self._effects.of(Caller(who.user, superuser=True)),  # it was said when the commit was made
+            effect=self._effects.of(Scope(Caller(who.user, superuser=True))),  # it was said when the commit was made
             terms=Terms(ends=pending, notice=notice),
         )
         self._notices.tell(notice)
