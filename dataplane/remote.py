@@ -13,6 +13,7 @@ from typing import Any
 from dataplane import wire
 from dataplane.diff import Plan
 from dataplane.errors import UnreachableError
+from dataplane.lifesign import Lifesign
 from dataplane.model import EVERY_FLOW, FLOW_KEYS, FlowMatch, Interface, Row, SeState
 from dataplane.records import unpack
 from dataplane.taps import Batch, CaptureSpec
@@ -22,6 +23,8 @@ CHANGE_SECONDS = 150.0
 """A first sync of 10,000 services takes the kernel some seconds; nft itself is given up after two minutes."""
 
 DRILL_SECONDS = 20.0
+HELLO_SECONDS = 60.0
+"""An agent that is at work may be too busy to say so; one that is not is given up much earlier."""
 CAPTURE_SECONDS = 5.0
 """Without a word from a capture; an agent that is well says something every second."""
 
@@ -51,7 +54,7 @@ class RemoteDriver:
 
     def hello(self) -> Row:
         """Keys: version (of the protocol: ``wire.VERSION``), pid, namespace, revision (None before the first sync)."""
-        return dict(self._call("hello"))
+        return dict(self._call("hello", seconds=HELLO_SECONDS))
 
     def stop(self) -> None:
         """Make the agent end; the kernel keeps what it holds."""
@@ -182,7 +185,7 @@ class RemoteDriver:
         try:
             connection.settimeout(self._seconds)
             wire.send(connection, request)
-            self._wait(connection, seconds)
+            self._wait(connection, request["op"], seconds)
             answer = wire.receive(connection)
         except TimeoutError as error:
             connection.close()
@@ -198,17 +201,25 @@ class RemoteDriver:
             raise _StaleError("connection closed")
         return answer
 
-    def _wait(self, connection: socket.socket, seconds: float) -> None:
+    def _wait(self, connection: socket.socket, asked: str, seconds: float) -> None:
         """Until the answer begins. TimeoutError after ``seconds``, UnreachableError as soon as the agent is frozen.
 
-        An agent at work on a long change still says hello.
+        An agent that is seen to be at work is waited for. One that waits itself (for nft) still says hello; when that
+        was the question, the agent is frozen.
         """
-        end = time.monotonic() + seconds
+        end, half = time.monotonic() + seconds, self._seconds / 2
         begun = select.poll()
         begun.register(connection, select.POLLIN)
-        while not begun.poll(1000 * min(self._seconds, max(end - time.monotonic(), 0))):
+        if begun.poll(1000 * min(half, seconds)):  # by far the most: then nobody looks at the process
+            return
+        sign = Lifesign(connection)
+        while not begun.poll(1000 * min(half, max(end - time.monotonic(), 0))):
             if time.monotonic() >= end:
                 raise TimeoutError
+            if sign.at_work():
+                continue
+            if asked == "hello":
+                raise UnreachableError(f"the agent at {self._path} did not answer within {self._seconds:g} s")
             self.hello()
 
     def _receive(self, connection: socket.socket) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from avish.compile.pairs import TAGS
 from avish.config.config import Body
 from avish.config.engines import engine_of
 from avish.config.ids import Ids
@@ -15,6 +16,7 @@ from avish.controller.captures import Captures
 from avish.controller.commit import Committer
 from avish.controller.engines import Engine
 from avish.controller.events import Events
+from avish.controller.notices import Notices
 from avish.controller.rings import Key, Rates
 from avish.operate.registry import RUNTIME
 from avish.operate.view import View
@@ -39,7 +41,9 @@ class Monitor:
         rates: Rates,
         events: Events,
         captures: Captures,
+        notices: Notices,
     ) -> None:
+        self._notices = notices
         self._committer = committer
         self._engines = engines
         self._rates = rates
@@ -47,7 +51,7 @@ class Monitor:
         self._captures = captures
         self._capturing: dict[str, str] = {}
         self._known: dict[tuple[str, str], str] = {}
-        self._active: dict[str, str] = {}
+        self._active: dict[tuple[str, str], str] = {}
         self._repairs: dict[str, float] = {}
         self._began = time.time()
         self._ended = threading.Event()
@@ -164,19 +168,32 @@ class Monitor:
                 if row["time"] > self._repairs.get(name, self._began) and body is not None:
                     text = f"{name}: {row['text']}; put right"
                     self._events.add("SE_DRIFT_REPAIRED", text, obj=("serviceengine", body["uuid"], body["name"]))
+                    self._notices.tell(self._notices.make(text, "drift"))
             if rows:
                 self._repairs[name] = max(row["time"] for row in rows)
 
     def _switched(self, view: View) -> None:
-        """Which engine of each group is active, and that it is another one now."""
+        """Tell when another engine of a pair has become active; an election says nothing before its end."""
         for group in view.config.all("serviceenginegroup"):
             members = view.group(f"/api/serviceenginegroup/{group['uuid']}")
-            active = members[0]["name"] if members else ""
-            before = self._active.get(group["uuid"])
-            self._active[group["uuid"]] = active
-            if before is not None and before != active:
-                text = f"{active or 'nobody'} is active for group {group['name']} in place of {before or 'nobody'}"
-                self._events.add("VS_SWITCHOVER", text, obj=("serviceenginegroup", group["uuid"], group["name"]))
+            for tag, pair in TAGS.items():
+                active = next((body["name"] for body in members if self._leads(view, body, pair)), None)
+                if active is not None:
+                    self._became(group, tag, active)
+
+    @staticmethod
+    def _leads(view: View, engine: Body, pair: int) -> bool:
+        seen = view.engines.get(engine["name"])
+        return seen is not None and seen.leads(pair)
+
+    def _became(self, group: Body, tag: str, active: str) -> None:
+        before = self._active.get((group["uuid"], tag))
+        self._active[group["uuid"], tag] = active
+        if before in (None, active):
+            return
+        text = f"{active} is active for group {group['name']} ({tag}) in place of {before}"
+        self._events.add("VS_SWITCHOVER", text, obj=("serviceenginegroup", group["uuid"], group["name"]))
+        self._notices.tell(self._notices.make(text, "switchover"))
 
 
 def _known_by(track: str, body: Body) -> str:

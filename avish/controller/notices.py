@@ -16,7 +16,7 @@ KEPT = 20
 RECENT_SECONDS = 600.0
 NOTE = "notices"
 Notice = dict[str, Any]
-"""{"time": ISO 8601 UTC, "text", "kind"}; kinds: confirm, minute, confirmed, rollback, down."""
+"""{"time": ISO 8601 UTC, "text", "kind"}; kinds: confirm, minute, confirmed, rollback, drift, switchover, down."""
 
 
 def iso(seconds: float) -> str:

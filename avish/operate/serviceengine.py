@@ -11,6 +11,7 @@ from avish.config.ids import rule_key
 from avish.config.wellknown import GLOBAL_VRF
 from avish.errors import UnavailableError
 from avish.operate.counts import Count
+from avish.operate.health import down, up
 from avish.operate.view import Seen, View, envelope, time_text
 from dataplane.model import Row, nat_counters
 
@@ -102,7 +103,10 @@ def oper_status(view: View, body: Body) -> dict[str, Any]:
     if not places:
         return {"state": "OPER_DOWN", "reason": ["no engine of this name in the topology"]}
     reasons = [_prefixed(seen, reason) for seen in places if (reason := _reason(seen))]
-    return {"state": "OPER_DOWN", "reason": reasons} if reasons else {"state": "OPER_UP"}
+    if reasons:
+        lost = [seen.since for seen in places if not seen.connected]
+        return down(max(lost, default=None), *reasons)
+    return up(max(seen.since for seen in places))
 
 
 def _reason(seen: Seen) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from avish.config.config import Body
-from avish.operate.health import down, pool_status, up
+from avish.config.services import vip_targets
+from avish.operate.health import down, pool_status, stamp, up
 from avish.operate.serviceengine import oper_status as engine_status
 from avish.operate.view import Seen, View
 from dataplane.errors import DataplaneError
-from dataplane.model import Service
+from dataplane.model import Listener, Service
 
 Status = dict[str, Any]
 
@@ -25,7 +27,8 @@ def summary(view: View, body: Body) -> dict[str, Any]:
         "num_se_assigned": len(engines),
         "percent_ses_up": 100 * up // len(engines) if engines else 0,
     }
-    vips = [{"vip_id": vip["vip_id"], "oper_status": status, **placed} for vip in _vips(view, body)]
+    found = [(vip["vip_id"], _vip_status(view, body, vip)) for vip in _vips(view, body)]
+    vips = [{"vip_id": number, "oper_status": state, **placed} for number, state in found]
     return {"oper_status": status, "vip_summary": vips, "type": body.get("type", "VS_TYPE_NORMAL")}
 
 
@@ -36,16 +39,51 @@ def runtime(view: View, body: Body) -> dict[str, Any]:
 
 def oper_status(view: View, body: Body) -> Status:
     """OPER_UP only when the active engine answers and its kernel holds every port and the address."""
+    return _placed(view, body, _on_engine)
+
+
+def _placed(view: View, body: Body, judge: Callable[[View, Body, Seen], Status]) -> Status:
+    """What ``judge`` says of the engine that is active for a virtual service, if there is one and it is up."""
     if not body.get("enabled", True):
-        return {"state": "OPER_DISABLED"}
+        return {"state": "OPER_DISABLED", **_changed(body)}
     members = _members(view, body)
     if not members:
         return _down(f"no service engine in the group {view.name_of(body.get('se_group_ref'))}")
     active = view.engines.get(members[0]["name"])
     status = engine_status(view, members[0])
     if active is None or status["state"] != "OPER_UP":
-        return _down(f"service engine {members[0]['name']}: {', '.join(status['reason'])}")
-    return _on_engine(view, body, active)
+        return {**status, "reason": [f"service engine {members[0]['name']}: {', '.join(status['reason'])}"]}
+    return judge(view, body, active)
+
+
+def _changed(body: Body) -> Status:
+    """What configuration alone decides is so since it was written."""
+    return {"last_changed_time": stamp(int(body["_last_modified"]) / 1e6)} if "_last_modified" in body else {}
+
+
+def _vip_status(view: View, body: Body, vip: Body) -> Status:
+    """OPER_UP when the active engine has the address, answers for it, and its kernel holds the ports there.
+
+    Whether a server is behind it is the business of the pool.
+    """
+    targets = vip_targets({"vip": [vip]})
+    if not targets:
+        return {"state": "OPER_DISABLED"}
+    return _placed(view, body, lambda view, body, active: _address_status(view, body, active, targets))
+
+
+def _address_status(view: View, body: Body, active: Seen, targets: list[str]) -> Status:
+    pair = view.pair(body, body.get("se_group_ref"))
+    if pair and not active.leads(pair):
+        return _down("no service engine answers for it: none is active yet")
+    service = _service(view, body, active)
+    if service is None:
+        return _down("nothing is forwarded: it needs a port and a pool")
+    try:
+        faults = _faults(active, [one for one in service.listeners if one.ip in targets], service.id)
+    except DataplaneError as error:
+        return _down(f"service engine {active.name}: {error}")
+    return _down(*faults) if faults else up(max(active.since, active.roles[pair]["since"] if pair else 0.0))
 
 
 def _on_engine(view: View, body: Body, active: Seen) -> Status:
@@ -53,9 +91,11 @@ def _on_engine(view: View, body: Body, active: Seen) -> Status:
     if service is None:
         return _down("nothing is forwarded: it needs an enabled VIP, a port and a pool")
     try:
-        faults = _faults(active, service)
+        faults = _faults(active, service.listeners, service.id)
     except DataplaneError as error:
         return _down(f"service engine {active.name}: {error}")
+    if not (service.slots or service.routed or any(branch.slots for branch in service.branches)):
+        faults.append("no enabled server in the pool")
     if faults:
         return _down(*faults)
     return _by_pools(view, service, active)
@@ -77,17 +117,16 @@ def _service(view: View, body: Body, engine: Seen) -> Service | None:
     return engine.desired.services.get(number) if number is not None else None
 
 
-def _faults(engine: Seen, service: Service) -> list[str]:
+def _faults(engine: Seen, listeners: Iterable[Listener], number: int) -> list[str]:
     """What the kernel lacks of a service, in words."""
-    held = engine.held.get(service.id, set())
+    held, every = engine.held.get(number, set()), list(listeners)
     faults = [
         f"port {one.first} of {one.ip} is not in the kernel of {engine.name}"
-        for one in service.listeners
+        for one in every
         if (one.ip, one.protocol, one.first, one.last) not in held
     ]
-    missing = sorted({one.ip for one in service.listeners} - engine.answering)
-    faults += [f"address {ip} is not on {engine.name}" for ip in missing]
-    return faults if service.slots else [*faults, "no enabled server in the pool"]
+    missing = sorted({one.ip for one in every if "/" not in one.ip} - engine.answering)  # a network is nobody's address
+    return faults + [f"address {ip} is not on {engine.name}" for ip in missing]
 
 
 def _down(*reasons: str) -> Status:

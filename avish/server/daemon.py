@@ -178,7 +178,7 @@ def build(home: Home, specs: list[EngineSpec], make_engine: MakeEngine = real_en
 
     workers = [Worker(engine, committer, met) for engine in engines.values()]
     deadline = Deadline(confirmations, rollbacks, notices)
-    monitor = Monitor(committer, engines, records.rates, records.events, captures)
+    monitor = Monitor(committer, engines, records.rates, records.events, captures, notices)
     schedules = Schedules(home, committer, store, records.events, time.time)
     return Controller(
         api,

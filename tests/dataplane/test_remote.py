@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -90,7 +94,65 @@ def test_an_agent_that_falls_silent_ends_the_capture(agent, driver, monkeypatch)
         next(packets)
 
 
-def test_a_frozen_agent_is_found_out_during_a_long_change(agent, path):
-    agent.start()
+BUSY = """
+import os, signal, socket, sys
+sys.path.insert(0, sys.argv[2])
+from dataplane import wire
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+print("listening", flush=True)
+connections = []
+for act in sys.argv[3:]:
+    connection, _ = listener.accept()
+    connections.append(connection)  # an agent keeps them
+    wire.receive(connection)
+    if act == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if act == "burn":
+        sum(range(10**8))  # the interpreter lock is never let go
+    wire.send(connection, {"ok": [] if act == "burn" else {"pid": os.getpid()}})
+"""
+PROJECT = str(Path(remote.__file__).parents[1])
+
+
+@pytest.fixture
+def other(path):
+    """Starts an agent, a process of its own, that does with each connection what it is told to."""
+    started = []
+
+    def start(*acts):
+        argv = [sys.executable, "-c", BUSY, path, PROJECT, *acts]
+        started.append(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
+        assert started[0].stdout.readline() == "listening\n"
+        return started[0]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(HANG)
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("ask", [RemoteDriver.hello, lambda driver: driver.sync(SeState(), 1)], ids=["hello", "sync"])
+def test_an_agent_that_is_stopped_is_found_out(other, path, ask):
+    process = other("stop")
+    began = time.monotonic()
     with pytest.raises(UnreachableError, match="did not answer"):
-        RemoteDriver(path, call_seconds=0.2).sync(SeState(), 1)
+        ask(RemoteDriver(path, call_seconds=0.2))
+    assert time.monotonic() - began < 2
+    assert process.poll() is None
+
+
+def test_an_agent_that_is_busy_is_waited_for(other, path):
+    """It says nothing for many times the time in which one that is well answers."""
+    other("burn")
+    began = time.monotonic()
+    assert RemoteDriver(path, call_seconds=0.1).sync(SeState(), 1) == []
+    assert time.monotonic() - began > 0.3
+
+
+def test_so_is_one_that_is_asked_whether_it_is_well(other, path):
+    process = other("burn")
+    assert RemoteDriver(path, call_seconds=0.1).hello() == {}
+    assert process.wait(HANG) == 0

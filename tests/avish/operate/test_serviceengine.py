@@ -154,11 +154,12 @@ def test_routes_neighbours_and_interfaces(ftp_rig):
 
 def test_summary_of_an_engine_that_answers_and_of_one_that_does_not(ftp_rig):
     up = ftp_rig.show("serviceengine", "se1", "runtime")
-    assert (up["oper_status"], up["se_connected"], up["active_tags"]) == (
-        {"state": "OPER_UP"},
+    assert (up["oper_status"]["state"], up["se_connected"], up["active_tags"]) == (
+        "OPER_UP",
         True,
         ["ACTIVE_STANDBY_SE_1"],
     )
+    assert up["oper_status"]["last_changed_time"]["secs"] == 1_700_000_000
     assert "active_tags" not in ftp_rig.show("serviceengine", "se2", "runtime")
     ftp_rig.drivers["se1"].reachable = False
     down = ftp_rig.show("serviceengine", "se1", "runtime")

@@ -32,12 +32,37 @@ def test_up_only_with_a_server_that_passes_its_tests(ftp_rig):
 
 def test_disabled(ftp_rig):
     ftp_rig.change("virtualservice", "ftp-vs", enabled=False)
-    assert state(ftp_rig) == {"state": "OPER_DISABLED"}
+    found = state(ftp_rig)
+    changed = int(ftp_rig.one("virtualservice", "ftp-vs")["_last_modified"]) // 1_000_000
+    assert (found["state"], found["last_changed_time"]["secs"]) == ("OPER_DISABLED", changed)
 
 
 def test_down_with_its_engine(ftp_rig):
     ftp_rig.drivers["se1"].reachable = False
     assert state(ftp_rig) == {"state": "OPER_DOWN", "reason": ["service engine se1: no agent answers"]}
+
+
+def vips(rig, service="ftp-vs"):
+    found = rig.show("virtualservice", service, "runtime")["vip_summary"]
+    return {one["vip_id"]: (one["oper_status"]["state"], one["oper_status"].get("reason")) for one in found}
+
+
+def test_a_vip_is_up_while_the_active_engine_answers_for_it(ftp_rig):
+    """Its servers are none of its business."""
+    vip = ftp_rig.one("vsvip", "ftp-vip")["vip"][0]
+    second = {"vip_id": "2", "ip_address": {"addr": "10.10.10.51", "type": "V4"}}
+    third = {"vip_id": "3", "ip_address": {"addr": "10.10.10.52", "type": "V4"}, "enabled": False}
+    ftp_rig.change("vsvip", "ftp-vip", vip=[vip, second, third])
+    ftp_rig.drivers["se1"].down_servers.update({("10.10.40.101", 21), ("10.10.40.102", 21)})
+    assert state(ftp_rig)["state"] == "OPER_DOWN"
+    assert vips(ftp_rig) == {"1": ("OPER_UP", None), "2": ("OPER_UP", None), "3": ("OPER_DISABLED", None)}
+    held = ftp_rig.drivers["se1"].kernel
+    left = {ip: one for ip, one in held.addresses.items() if ip != "10.10.10.51"}
+    ftp_rig.drivers["se1"].kernel = replace(held, addresses=left)
+    assert vips(ftp_rig)["1"] == ("OPER_UP", None)
+    assert vips(ftp_rig)["2"] == ("OPER_DOWN", ["address 10.10.10.51 is not on se1"])
+    ftp_rig.drivers["se1"].reachable = False
+    assert vips(ftp_rig)["1"] == ("OPER_DOWN", ["service engine se1: no agent answers"])
 
 
 def test_down_without_servers(ftp_rig):

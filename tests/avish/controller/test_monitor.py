@@ -1,0 +1,41 @@
+"""What the monitor tells of the engines: once each, and to those who listen."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def told(ftp_rig):
+    """Looks once; gives the texts of the events of a kind since the start."""
+    controller = ftp_rig.controller
+
+    def look(kind):
+        controller.monitor.states()
+        return [event["event_description"] for event in controller.records.events.recent({"event_id": kind})]
+
+    look("VS_SWITCHOVER")
+    return look
+
+
+def notices(rig):
+    return [(one["kind"], one["text"]) for one in rig.controller.notices.recent()]
+
+
+def test_a_switchover_is_told_once_though_nobody_leads_for_a_while(ftp_rig, told):
+    ftp_rig.drivers["se1"].exchanged ^= {1}
+    assert told("VS_SWITCHOVER") == [], "neither is active yet"
+    ftp_rig.drivers["se2"].exchanged ^= {1}
+    text = "se2 is active for group Default-Group (ACTIVE_STANDBY_SE_1) in place of se1"
+    assert told("VS_SWITCHOVER") == [text]
+    assert told("VS_SWITCHOVER") == [text]
+    assert notices(ftp_rig) == [("switchover", text)]
+
+
+def test_what_others_changed_is_told(ftp_rig, told):
+    row = {"number": 1, "time": 4_000_000_000.0, "text": "address 10.10.10.50 on eth1 is missing"}
+    ftp_rig.drivers["se1"].repair_rows.append(row)
+    text = "se1: address 10.10.10.50 on eth1 is missing; put right"
+    assert told("SE_DRIFT_REPAIRED") == [text]
+    assert told("SE_DRIFT_REPAIRED") == [text]
+    assert notices(ftp_rig) == [("drift", text)]
