@@ -28,13 +28,19 @@ _PROBES: dict[str, tuple[str, str]] = {
         "CONFIG_NFT_NAT",
     ),
     "reject": ("chain x { reject with tcp reset; }", "CONFIG_NFT_REJECT"),
+    "virtual_mac": (
+        'chain x { type filter hook egress device "lo" priority 0; arp saddr ether set 00:00:5e:00:01:01; }',
+        "CONFIG_NETFILTER_EGRESS, Linux 5.16",
+    ),
 }
 """Name: what to try, and the kernel options that it needs."""
+_FAMILIES = {"virtual_mac": "netdev"}
+"""Of those that are not tried in a table of IPv4."""
 
 
 def probe() -> dict[str, bool]:
     """Every ability by name; nothing is left behind."""
-    return {name: _works(text) for name, (text, _) in _PROBES.items()}
+    return {name: _works(text, _FAMILIES.get(name, "ip")) for name, (text, _) in _PROBES.items()}
 
 
 def probe_names() -> list[str]:
@@ -42,9 +48,9 @@ def probe_names() -> list[str]:
     return list(_PROBES)
 
 
-def _works(text: str) -> bool:
+def _works(text: str, family: str) -> bool:
     try:
-        nftrun.dry_run(f"table ip {_TABLE} {{\n{text}\n}}\n")
+        nftrun.dry_run(f"table {family} {_TABLE} {{\n{text}\n}}\n")
     except RefusedError:
         return False
     return True
@@ -64,6 +70,8 @@ def refusals(plan: Plan, there: Mapping[str, bool]) -> list[str]:
 def _needs(step: Step) -> Iterator[tuple[str, str]]:
     if step.table == "timeouts" and step.key != "icmp":
         yield "flow_timeouts", "flowtable_profile"
+    if step.table == "pairs" and step.new.vmac:
+        yield "virtual_mac", "enable_vmac"
     if step.table != "services":
         return
     service: Service = step.new

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from dataplane import announce, drill, failover_rules, gateways, links, nftrun, pairset, siblings
+from dataplane import announce, drill, failover_rules, gateways, links, nftrun, pairset, siblings, vmac
 from dataplane.errors import DataplaneError, RefusedError
 from dataplane.failover_model import Pair
 from dataplane.model import Address, Row, SeState, version
@@ -156,6 +156,7 @@ class Failover:
             "peer_alive": self._peers.alive(member.number),
             "gateways": self._peers.gateways(member.number),
             "mirror": member.mirror is not None and member.mirror.returncode is None,
+            "vmac": member.pair.vmac,
         }
 
     # --- in the loop
@@ -172,7 +173,12 @@ class Failover:
     async def _replace(self, member: _Member, pair: Pair | None) -> None:
         """What does not concern the election changes without one."""
         if pair is not None and _elects_alike(member.pair, pair):
+            moved = member.pair.vmac != pair.vmac
+            if moved:
+                await self._bear(member, here=False)
             member.pair = pair
+            if moved and member.role == "active":
+                member.tasks.append(self._loop.create_task(self._announce(member)))
             await self._peers.follow(member.number, pair)
             await self._mirror(member)
             return
@@ -201,6 +207,7 @@ class Failover:
         self._loop.remove_reader(member.reader)
         os.close(member.reader)
         await self._peers.forget(member.number)
+        await self._bear(member, here=False)
         for process in (member.process, member.mirror):
             await _ended(process)
         for path in self._folder.glob(f"pair{member.number}*"):
@@ -257,6 +264,11 @@ class Failover:
         elif said in ("BACKUP", "FAULT"):
             self._set(member, "standby" if said == "BACKUP" else "fault", "" if said == "BACKUP" else "a link is down")
             self._arm(member)
+            member.tasks.append(self._loop.create_task(self._bear(member, here=False)))
+
+    async def _bear(self, member: _Member, *, here: bool) -> None:
+        """Take frames for the virtual hardware address, or no longer."""
+        member.reason = await asyncio.to_thread(vmac.follow, member.pair, here=here) or member.reason
 
     def _arm(self, member: _Member) -> None:
         task = self._loop.create_task(asyncio.to_thread(_load, failover_rules.armed(member.number)))
@@ -277,6 +289,7 @@ class Failover:
 
     async def _announce(self, member: _Member) -> None:
         """Tell the neighbours of all addresses of the pair, several times: the first may go unheard."""
+        await self._bear(member, here=True)
         before = 0.0
         for moment in REPEATS:
             await asyncio.sleep(moment - before)

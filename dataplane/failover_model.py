@@ -31,7 +31,8 @@ class Pair:
     ``links``: where the two hear each other; all of them go over together. ``preferred``: this engine wins a fresh
     election. ``heartbeat`` seconds lie between two signs of life; three that are missing mean that the peer is gone.
     ``preempt``: the preferred engine takes over again when it comes back. ``mirror``: connections are copied to the
-    peer. ``gateways``: who loses one of them while the peer has all hands over.
+    peer. ``gateways``: who loses one of them while the peer has all hands over. ``vmac``: the hardware address that
+    goes with the IPv4 addresses; "": they have that of the engine's interface.
     """
 
     links: tuple[Link, ...]
@@ -40,6 +41,7 @@ class Pair:
     preempt: bool = False
     mirror: bool = False
     gateways: tuple[Gateway, ...] = ()
+    vmac: str = ""
 
     @property
     def silence(self) -> float:

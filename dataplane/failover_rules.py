@@ -5,6 +5,9 @@ let in and out only while the set ``live`` of the pair has its element. The elem
 three heartbeats; every heartbeat (VRRP advertisement) that leaves the engine renews it, in the kernel, whoever sleeps.
 An engine whose element has ended cannot renew it: its heartbeats are dropped, until the agent has seen that it is not
 the active one, and puts the one element into ``fresh`` that the first heartbeat of the next election takes.
+
+A pair with a virtual hardware address has it written into what leaves, also into the ARP messages that the kernel makes
+with that of the interface; what comes for it is taken for the engine's while it is live.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ def gate(pairs: Mapping[int, Pair], addresses: Iterable[Address], own: Iterable[
     lines += [_rule(f"out_{n}", "goto gate_out") for n in range(len(interfaces))]
     lines += [_rule("gate_in", text) for text in _rules_in(pairs)]
     lines += [_rule("gate_out", text) for number, pair in pairs.items() for text in _rules_out(number, pair)]
+    lines += [_rule("gate_out", text) for text in _rules_vmac(pairs)]
     for number in pairs:
         lines += [f"flush set netdev {TABLE} held{family}_{number}" for family in (4, 6)]
     lines += [f"flush set netdev {TABLE} own{family}" for family in (4, 6)]
@@ -100,7 +104,9 @@ def _filled(name: str, addresses: Iterable[str], suffix: str = "") -> list[str]:
 
 def _rules_in(pairs: Mapping[int, Pair]) -> Iterator[str]:
     """Addresses of a pair only while it is live; what is to be passed on while any of them is."""
-    for number in pairs:
+    for number, pair in pairs.items():
+        if pair.vmac:
+            yield f"ether daddr {pair.vmac} {_IN} @live_{number} meta pkttype set host"
         quiet = f"{_IN} != @live_{number} drop"
         yield f"arp daddr ip @held4_{number} {quiet}"
         yield f"ip daddr @held4_{number} {quiet}"
@@ -127,6 +133,16 @@ def _rules_out(number: int, pair: Pair) -> Iterator[str]:
     yield f"arp saddr ip @held4_{number} {quiet}"
     yield f"ip saddr @held4_{number} {quiet}"
     yield f"ip6 saddr @held6_{number} {quiet}"
+
+
+def _rules_vmac(pairs: Mapping[int, Pair]) -> Iterator[str]:
+    """What is passed on bears it too: bridges forget where a hardware address is from which nothing comes."""
+    virtual = {number: pair.vmac for number, pair in pairs.items() if pair.vmac}
+    for number, vmac in virtual.items():
+        yield f"arp saddr ip @held4_{number} ether saddr set {vmac} arp saddr ether set {vmac} accept"
+        yield f"ip saddr @held4_{number} ether saddr set {vmac} accept"
+    for number, vmac in list(virtual.items())[:1]:
+        yield f"ip saddr != @own4 {_OUT} @live_{number} ether saddr set {vmac}"
 
 
 def keepalived(number: int, pair: Pair, notices: Path) -> str:

@@ -226,6 +226,7 @@ class FakeDriver:
                 "peer_alive": True,
                 "gateways": [{"ip": gateway.ip, "up": True} for gateway in pair.gateways],
                 "mirror": pair.mirror,
+                "vmac": pair.vmac,
             }
             for number, pair in self.kernel.pairs.items()
         ]

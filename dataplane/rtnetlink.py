@@ -27,6 +27,9 @@ _REPLACE, _EXCLUSIVE, _CREATE = 0x100, 0x200, 0x400
 _ADDRESS, _LOCAL, _CACHE, _FLAGS, _PROTOCOL = 1, 2, 6, 8, 11
 _DESTINATION, _DEVICE, _GATEWAY = 1, 4, 5
 _NOWHERE, _UNICAST = 255, 1
+NEW_NEIGHBOUR, DELETE_NEIGHBOUR = 28, 29
+_NEIGHBOUR_HEADER = struct.Struct("=BxxxiHBB")
+_PERMANENT, _SELF, _HARDWARE = 0x80, 0x02, 2
 _FOR_EVER = 0xFFFFFFFF
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _ADDRESS_HEADER, _ROUTE_HEADER = struct.Struct("=BBBBI"), struct.Struct("=BBBBBBBBI")
@@ -93,6 +96,21 @@ def put_route(kernel: Netlink, route: Route, index: int | None, *, replace: bool
 def drop_route(kernel: Netlink, route: Route, index: int | None) -> None:
     """Raises NetlinkError."""
     kernel.request(DELETE_ROUTE, _route(route, index, _NOWHERE if version(route.prefix) == 4 else 0))
+
+
+def take_frames(kernel: Netlink, index: int, mac: str) -> None:
+    """Make an interface take frames for one more hardware address. Raises NetlinkError."""
+    kernel.request(NEW_NEIGHBOUR, _filter(index, mac), _CREATE | _EXCLUSIVE)
+
+
+def leave_frames(kernel: Netlink, index: int, mac: str) -> None:
+    """Undo ``take_frames``. Raises NetlinkError."""
+    kernel.request(DELETE_NEIGHBOUR, _filter(index, mac))
+
+
+def _filter(index: int, mac: str) -> bytes:
+    head = _NEIGHBOUR_HEADER.pack(socket.AF_BRIDGE, index, _PERMANENT, _SELF, 0)
+    return head + netlink.attribute(_HARDWARE, bytes.fromhex(mac.replace(":", "")))
 
 
 def _route(route: Route, index: int | None, scope: int) -> bytes:

@@ -69,6 +69,8 @@ def _keys(kind: str, body: Body) -> Iterator[Key]:
         yield "service", body["uuid"]
     elif kind == "serviceengine":
         yield "engine", body["uuid"]
+    elif kind == "networkservice" and body.get("routing_service", {}).get("enable_vmac"):
+        yield "vmac", body["uuid"]
     elif kind == "natpolicy":
         for rule in body.get("rules", []):
             yield "nat_rule", rule_key(body["uuid"], rule["index"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from avish.config.config import Body, Config, uuid_in
 from avish.config.engines import Engine
@@ -30,11 +31,34 @@ def compile_pairs(config: Config, every: Iterable[Engine], ids: Ids) -> dict[str
     for engine in sorted(every, key=lambda item: ids.numbers["engine"][item.uuid]):
         groups.setdefault(engine.segment, []).append(engine)
     pairs: dict[str, dict[int, Pair]] = {}
-    for (uuid, _), members in groups.items():
+    vmacs = _vmacs(config, ids)
+    for (uuid, vrf), members in groups.items():
         group = config.get("serviceenginegroup", uuid)
         for place, engine in enumerate(members):
-            pairs[engine.place] = _pairs(config, group, members, place) if group else {}
+            found = _pairs(config, group, members, place) if group else {}
+            pairs[engine.place] = _with_vmacs(found, vmacs.get((uuid, vrf), 0))
     return pairs
+
+
+def _vmacs(config: Config, ids: Ids) -> dict[tuple[str, str], int]:
+    """By engine group and VRF, the number of the network service that asks for a virtual MAC."""
+    return {
+        (uuid_in(body["se_group_ref"]), uuid_in(body["vrf_ref"])): ids.get("vmac", body["uuid"]) or 0
+        for body in config.all("networkservice")
+        if body.get("routing_service", {}).get("enable_vmac")
+    }
+
+
+def _with_vmacs(pairs: dict[int, Pair], service: int) -> dict[int, Pair]:
+    """Each pair with the MAC of a virtual router of its own; ``service`` 0: with none."""
+    if not service:
+        return pairs
+    return {number: replace(pair, vmac=virtual_mac(2 * service + number - 2)) for number, pair in pairs.items()}
+
+
+def virtual_mac(router: int) -> str:
+    """That of the virtual router with a number from 1; after 255 they begin anew."""
+    return f"00:00:5e:00:01:{(router - 1) % 255 + 1:02x}"
 
 
 def _pairs(config: Config, group: Body, members: list[Engine], place: int) -> dict[int, Pair]:

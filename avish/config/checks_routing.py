@@ -225,6 +225,27 @@ def routing_needs_legacy_ha(checked: Checked) -> Iterator[Issue]:
             )
 
 
+def vmac_has_a_pair(checked: Checked) -> Iterator[Issue]:
+    """A virtual MAC goes from one engine of a pair to the other, with their IPv4 addresses."""
+    routing = checked.body.get("routing_service", {})
+    group = checked.config.target(checked.body["se_group_ref"])
+    if group is None or not routing.get("enable_vmac"):
+        return
+    path = "routing_service.enable_vmac"
+    if group["ha_mode"] != LEGACY:
+        yield checked.warning(
+            path,
+            f"takes no effect: serviceenginegroup {group['name']} has {group['ha_mode']}, and a virtual MAC is for two "
+            f"engines (configure serviceenginegroup {group['name']}, ha_mode {LEGACY.lower()})",
+        )
+    elif any(item["type"] == "V6" for _, item in _floating(checked.body)):
+        yield checked.warning(
+            path,
+            "is for IPv4: IPv6 addresses have the MAC of the active engine, and after a switchover the neighbours "
+            "learn the new one by unsolicited advertisements",
+        )
+
+
 def floating_ip_in_se_network(checked: Checked) -> Iterator[Issue]:
     """A floating address is reached through the network of an interface, and is nobody else's."""
     vrf = checked.body["vrf_ref"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-Kind = Literal["service", "nat_rule", "engine"]
+Kind = Literal["service", "nat_rule", "engine", "vmac"]
 Key = tuple[Kind, str]
 
 
@@ -15,7 +15,8 @@ Key = tuple[Kind, str]
 class Ids:
     """Numbers by kind and key, from 1, never given twice.
 
-    Keys: the uuid of the virtual service ("service") or service engine ("engine"), ``rule_key`` ("nat_rule").
+    Keys: the uuid of the virtual service ("service"), service engine ("engine") or network service with a virtual MAC
+    ("vmac"), ``rule_key`` ("nat_rule").
     """
 
     numbers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

@@ -183,6 +183,8 @@ def _network_service(view: View, body: Body, service: Body) -> dict[str, Any]:
     }
     if policy is not None:
         effect["nat_policy_uuid"] = policy["uuid"]
+    virtual = [row["vmac"] for row in seen.roles.values() if row["vmac"]]
+    effect |= {"enable_vmac": bool(virtual)} | ({"vmac": virtual} if virtual else {})
     effect["floating_intf_ip"] = [ip for ip in floating if ip in seen.own_addresses()]
     return {
         "network_service_name": service["name"],

@@ -74,9 +74,9 @@ def end(pids, number):
             continue
 
 
-def gap(site, act, seconds=3.0):
-    """Do it while a neighbour asks for the VIP all the time: the longest time without an answer, in milliseconds."""
-    argv = ["ip", "netns", "exec", f"{site.prefix}-c1", sys.executable, GAPS, VIP, str(seconds)]
+def gap(site, act, seconds=3.0, address=VIP):
+    """Do it while a neighbour asks for an address all the time: the longest time without an answer, in milliseconds."""
+    argv = ["ip", "netns", "exec", f"{site.prefix}-c1", sys.executable, GAPS, address, str(seconds)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as asking:
         time.sleep(0.5)
         act()
