@@ -174,7 +174,6 @@ def network_service(view: View, body: Body) -> dict[str, Any]:
 def _network_service(view: View, body: Body, service: Body) -> dict[str, Any]:
     seen = view.engine(body)
     routing = service.get("routing_service") or {}
-    floating = [ip["addr"] for ip in routing.get("floating_intf_ip", [])]
     policy = _nat_policy(view, service)
     effect: dict[str, Any] = {
         "enable_routing": bool(routing.get("enable_routing")),
@@ -183,9 +182,12 @@ def _network_service(view: View, body: Body, service: Body) -> dict[str, Any]:
     }
     if policy is not None:
         effect["nat_policy_uuid"] = policy["uuid"]
+    for field in ("floating_intf_ip", "floating_intf_ip_se_2"):
+        addresses = [ip["addr"] for ip in routing.get(field, [])]
+        if addresses or field == "floating_intf_ip":
+            effect[field] = [ip for ip in addresses if ip in seen.own_addresses()]
     virtual = [row["vmac"] for row in seen.roles.values() if row["vmac"]]
     effect |= {"enable_vmac": bool(virtual)} | ({"vmac": virtual} if virtual else {})
-    effect["floating_intf_ip"] = [ip for ip in floating if ip in seen.own_addresses()]
     return {
         "network_service_name": service["name"],
         "network_service_uuid": service["uuid"],
