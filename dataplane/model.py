@@ -228,11 +228,12 @@ class Service:
     connections stay within one IP version, so each version has its own: listeners of a version without slots refuse new
     connections. Open connections to servers that are neither in ``slots`` nor ``leaving`` are reset.
     ``keep_port`` leaves the destination port alone. ``snat`` makes the engine's own address the source towards the
-    servers, ``snat_to`` these addresses, one for each IP version. For "least_connections" the slots are those of
-    servers with equally many: the driver weighs them anew each second. ``branches`` are tried in order, the first that
-    matches has the connection; ``policy`` is asked before all else. ``reserve``: further slots, each used when the
-    servers before are all down. ``routed``: no server is chosen, the connection goes where the client sent it.
-    ``close_when_down``: without servers it does not listen. ``pools``: keys of those that the servers are from.
+    servers, ``snat_to`` one of these addresses of its IP version, by the client's address and port. For
+    "least_connections" the slots are those of servers with equally many: the driver weighs them anew each second.
+    ``branches`` are tried in order, the first that matches has the connection; ``policy`` is asked before all else.
+    ``reserve``: further slots, each used when the servers before are all down. ``routed``: no server is chosen, the
+    connection goes where the client sent it. ``close_when_down``: without servers it does not listen. ``pools``: keys
+    of those that the servers are from.
     """
 
     id: int

@@ -81,6 +81,7 @@ def with_time_run(found: Table, wanted: Table) -> Table:
 
 def _routing_chains(words: Words) -> dict[str, Chain]:
     rules = [
+        "ct mark vmap @snat_choices",
         "snat to ct mark map @snat_addresses",
         "ct mark @snat_services masquerade",
         f"fib saddr type {_LOCAL} accept",

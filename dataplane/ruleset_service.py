@@ -56,6 +56,8 @@ def sets(words: Words) -> dict[str, ElementSet]:
         "server_rates": ElementSet("set", member, "dynamic,timeout", size=_CLIENTS_SIZE),
         "snat_services": ElementSet("set", "mark"),
         "snat_addresses": ElementSet("map", f"mark : {ip}"),
+        "snat_choices": ElementSet("map", "mark : verdict"),
+        "snat_pools": ElementSet("map", f"mark . mark : {ip}"),
         "routed_services": ElementSet("set", "mark"),
         "ftp_ports": ElementSet("set", f"{ip} . inet_service"),
         "ftp_modes": ElementSet("map", "mark : verdict"),
@@ -135,7 +137,9 @@ def appears(service: Service, words: Words) -> bool:
 
 def shares(service: Service) -> bool:
     """Whether it uses a chain that ``shared_chains`` makes."""
-    return service.persistence is not None or any(_limit_name(one) for one in choices(service))
+    return (
+        service.persistence is not None or len(service.snat_to) > 1 or any(_limit_name(one) for one in choices(service))
+    )
 
 
 def choices(service: Service) -> tuple[Choice, ...]:
@@ -150,10 +154,23 @@ def shared_chains(every: Iterable[Service], words: Words) -> dict[str, Chain]:
     found = {service.persistence for service in services if service.persistence is not None}
     for persistence in sorted(found, key=lambda one: (one.prefix, one.seconds, one.recovery)):
         chains |= _persistence_chains(persistence, words)
+    for count in sorted({len(callers(service, words)) for service in services} - {0, 1}):
+        chains[f"snat_of_{count}"] = Chain(tuple(_caller_rules(count, words)))
     limited = {_limit_name(one): one.server_limits for service in services for one in choices(service)}
     for name in sorted(limited.keys() - {""}):
         chains[name] = Chain(tuple(_server_limit_rules(limited[name].connections, limited[name].rate, words)))
     return chains
+
+
+def callers(service: Service, words: Words) -> list[str]:
+    """The addresses of one IP version that the service calls its servers from."""
+    return [address for address in service.snat_to if version(address) == words.version]
+
+
+def _caller_rules(count: int, words: Words) -> Iterator[str]:
+    """A connection keeps its address: client and port decide."""
+    yield f"meta mark set jhash {words.source} . th sport mod {count} {SEED}"
+    yield "snat to ct mark . meta mark map @snat_pools"
 
 
 def _server_limit_rules(connections: int, rate: Rate | None, words: Words) -> Iterator[str]:
@@ -313,8 +330,11 @@ def elements(service: Service, words: Words) -> dict[str, dict[str, str]]:
 
 
 def _flag_elements(own: str, service: Service, words: Words) -> Iterator[tuple[str, dict[str, str]]]:
-    to = [address for address in service.snat_to if version(address) == words.version]
-    if to:
+    to = callers(service, words)
+    if len(to) > 1:
+        yield "snat_choices", {own: f"goto snat_of_{len(to)}"}
+        yield "snat_pools", {f"{own} . {mark(place)}": address for place, address in enumerate(to)}
+    elif to:
         yield "snat_addresses", {own: to[0]}
     elif service.snat:
         yield "snat_services", {own: ""}

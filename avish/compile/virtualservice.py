@@ -79,10 +79,10 @@ def _snat(config: Config, body: Body) -> bool:
 
 
 def _snat_to(config: Config, body: Body) -> tuple[str, ...]:
-    """The first address of each IP version; none where the client's is kept."""
+    """The addresses given; of an IP version without any, the VIPs if asked for. None where the client's is kept."""
     if not _snat(config, body):
         return ()
     vips = vip_addresses(config.target(body.get("vsvip_ref"))) if body.get("use_vip_as_snat") else []
-    given = [*snat_addresses(body), *vips]
-    first = [next((one for one in given if (":" in one) == six), None) for six in (False, True)]
-    return tuple(one for one in first if one is not None)
+    given = snat_addresses(body)
+    kinds = {":" in one for one in given}
+    return tuple(dict.fromkeys([*given, *(one for one in vips if (":" in one) not in kinds)]))

@@ -152,8 +152,6 @@ def preserve_client_ip_without_snat(checked: Checked) -> Iterator[Issue]:
                 f"applicationprofile {profile['name']} preserves the client's address, "
                 f"{field} replaces it; take it out ({remedy}), or use a profile that does not",
             )
-        elif field != "use_vip_as_snat" and len(body.get(field, [])) > 1:
-            yield checked.warning(field, "of several addresses of an IP version the first is used")
 
 
 def virtualservice_in_vrf(checked: Checked) -> Iterator[Issue]:

@@ -113,7 +113,7 @@ SERVICES = [
         persistence=Persistence(24, 300),
         limits=Limits(Rate(100, "minute", 50, reset=True), Rate(10), connections=5),
         server_limits=ServerLimits(3, Rate(7, "hour", 9)),
-        snat_to=("10.0.0.99", "fd00::99"),
+        snat_to=("10.0.0.99", "fd00::98", "fd00::99"),
         ftp=Ftp((21, 2121), active=False),
     ),
     Service(

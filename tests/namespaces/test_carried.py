@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
 
 import pytest
 from balanced import TALK, names, pool, service, talking
@@ -137,6 +138,13 @@ def test_source_addresses_of_a_service(mixed):
     fields = "pool_ref from\napplication_profile_ref System-L4-Application\nsnat_ip 10.78.2.77"
     service(mixed, "from", ["10.78.1.61"], fields)
     assert mixed.call("c1", "tcp", "10.78.1.61", 80)[0].split()[1] == "10.78.2.77"
+    mixed.do("configure virtualservice from\nsnat_ip 10.78.2.78\nsnat_ip 10.78.2.79\nsave\n")
+    found = Counter(answer.split()[1] for answer in mixed.call("c1", "tcp", "10.78.1.61", 80, 60))
+    assert set(found) == {"10.78.2.77", "10.78.2.78", "10.78.2.79"}
+    assert min(found.values()) > 5
+    again = [mixed.call("c1", "tcp", "10.78.1.61", 80, 1, "", "4711")[0].split()[1] for _ in range(3)]
+    assert len(set(again)) == 1, "client and port decide"
+    assert mixed.avishd("check").returncode == 0
 
 
 GROUP = """
