@@ -19,7 +19,7 @@ from dataplane.failover_model import Pair
 from dataplane.model import Address, version
 
 TABLE = "avish_pair"
-_VRRP = "ip protocol 112 @th,8,8"
+_VRRP = ("ip protocol 112 @th,8,8", "ip6 nexthdr 112 @th,8,8")
 _IN, _OUT = "meta iiftype", "meta oiftype"
 _PRIORITY = {True: 150, False: 100}
 
@@ -123,12 +123,12 @@ def _rules_in(pairs: Mapping[int, Pair]) -> Iterator[str]:
 
 def _rules_out(number: int, pair: Pair) -> Iterator[str]:
     """A heartbeat of priority 0 ends the engine's time at once: it has stopped."""
-    ours = f"{_VRRP} {number}"
     timed = f"update @live_{number} {{ {_OUT} timeout {round(1000 * pair.silence)}ms }}"
-    yield f"{ours} @th,16,8 0 delete @live_{number} {{ {_OUT} }} accept"
-    yield f"{ours} {_OUT} @live_{number} {timed} accept"
-    yield f"{ours} {_OUT} @fresh_{number} delete @fresh_{number} {{ {_OUT} }} {timed} accept"
-    yield f"{ours} drop"
+    for ours in (f"{vrrp} {number}" for vrrp in _VRRP):
+        yield f"{ours} @th,16,8 0 delete @live_{number} {{ {_OUT} }} accept"
+        yield f"{ours} {_OUT} @live_{number} {timed} accept"
+        yield f"{ours} {_OUT} @fresh_{number} delete @fresh_{number} {{ {_OUT} }} {timed} accept"
+        yield f"{ours} drop"
     quiet = f"{_OUT} != @live_{number} drop"
     yield f"arp saddr ip @held4_{number} {quiet}"
     yield f"ip saddr @held4_{number} {quiet}"
@@ -159,25 +159,34 @@ def keepalived(number: int, pair: Pair, notices: Path) -> str:
             f"priority {_PRIORITY[pair.preferred]}", f"advert_int {pair.heartbeat:.2f}",
             *([] if pair.preempt else ["nopreempt"]),
             f"unicast_src_ip {link.own}", "unicast_peer {", link.peer, "}",
-            "virtual_ipaddress {", f"169.254.252.{number}/32 dev lo scope link", "}", "}",
+            "virtual_ipaddress {", _dummy(number, version(link.own)), "}", "}",
         ]  # fmt: skip
     return "\n".join([*lines, ""])
 
 
+def _dummy(number: int, family: int) -> str:
+    """What keepalived wants: an address of the family it speaks, the first of IPv6 a link-local one."""
+    return f"fe80::fc:{number}/128 dev lo" if family == 6 else f"169.254.252.{number}/32 dev lo scope link"
+
+
 def conntrackd(pair: Pair, folder: Path, own: Iterable[str]) -> str:
-    """The configuration of conntrackd: flows go straight into the kernel of the peer, over the last common network."""
-    link = pair.links[-1]
-    ignored = sorted({one for one in own if version(one) == 4} | {"127.0.0.1"})
+    """The configuration of conntrackd: flows go straight into the kernel of the peer, over the last common network.
+
+    One of IPv4, if there is any.
+    """
+    link = next((one for one in reversed(pair.links) if version(one.own) == 4), pair.links[-1])
+    family = f"IPv{version(link.own)}"
+    ignored = sorted({one for one in own if not one.startswith("fe80:")} | {"127.0.0.1", "::1"})
     return "\n".join(
         [
             "Sync {", "Mode FTFW {", "DisableExternalCache on", "}",
-            "UDP {", f"IPv4_address {link.own}", f"IPv4_Destination_Address {link.peer}", "Port 3780",
+            "UDP {", f"{family}_address {link.own}", f"{family}_Destination_Address {link.peer}", "Port 3780",
             f"Interface {link.interface}", "SndSocketBuffer 1249280", "RcvSocketBuffer 1249280", "Checksum on",
             "}", "}",
             "General {", "HashSize 32768", "HashLimit 1048576", "LogFile off", "Syslog off",
             f"LockFile {folder}/conntrackd.lock", "UNIX {", f"Path {folder}/conntrackd.sock", "}",
             "NetlinkBufferSize 2097152", "NetlinkBufferSizeMaxGrowth 8388608", "NetlinkEventsReliable on",
             "Filter From Kernelspace {", "Protocol Accept {", "TCP", "UDP", "}",
-            "Address Ignore {", *(f"IPv4_address {one}" for one in ignored), "}", "}", "}", "",
+            "Address Ignore {", *(f"IPv{version(one)}_address {one}" for one in ignored), "}", "}", "}", "",
         ]
     )  # fmt: skip

@@ -86,12 +86,12 @@ def _pairs(config: Config, group: Body, members: list[Engine], place: int) -> di
 
 
 def _links(engine: Engine, peer: Engine) -> Iterator[Link]:
-    """Where both have an IPv4 address in one network, a network once."""
+    """Where both have an address in one network: one for each interface, of IPv4 if it can be."""
     seen = set()
-    for port in engine.ports:
+    for port in sorted(engine.ports, key=lambda one: one.network.version):
         other = next((one for one in peer.ports if one.network == port.network), None)
-        if other is not None and port.network.version == 4 and port.network not in seen:
-            seen.add(port.network)
+        if other is not None and port.interface not in seen:
+            seen.add(port.interface)
             yield Link(port.interface, port.address, other.address)
 
 

@@ -26,6 +26,21 @@ def legacy_ha_has_two_engines(checked: Checked) -> Iterator[Issue]:
         )
 
 
+def pair_shares_a_network(checked: Checked) -> Iterator[Issue]:
+    """Two engines that cannot hear each other cannot agree which of them is active."""
+    body = checked.body
+    members = [engine for engine in checked.engines if engine.group == body["uuid"]]
+    for vrf in dict.fromkeys(engine.vrf for engine in members) if body["ha_mode"] == LEGACY else ():
+        pair = [engine for engine in members if engine.vrf == vrf][:PAIR]
+        networks = [{port.network for port in engine.ports} for engine in pair]
+        if len(pair) == PAIR and all(networks) and not networks[0] & networks[1]:
+            yield checked.warning(
+                "ha_mode",
+                f"{pair[0].name} and {pair[1].name} have no network in common in VRF {vrf}: they are no pair, "
+                "the one that was there first answers, and nobody takes over (give them interfaces in one network)",
+            )
+
+
 def second_floating_needs_distribution(checked: Checked) -> Iterator[Issue]:
     """The second set follows the engine of the second tag, which is there only where the load is distributed."""
     group = checked.config.target(checked.body["se_group_ref"])

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -32,6 +33,24 @@ def test_an_address_more_or_less():
     assert text.splitlines()[0] == "add element netdev avish_pair held4_1 { 10.0.0.50 }"
     assert text.splitlines()[-1] == "delete element netdev avish_pair held6_1 { fd00::50 }"
     assert failover_rules.held([ADDRESSES[2]], []) == ""
+
+
+def test_a_link_of_ipv6_is_heard_over_ipv6(tmp_path):
+    six = Pair((Link("eth3", "fd00::1", "fd00::2"),), preferred=True, heartbeat=0.08, mirror=True)
+    text = failover_rules.keepalived(1, six, tmp_path)
+    assert "unicast_src_ip fd00::1" in text
+    assert "fe80::fc:1/128 dev lo" in text
+    mirror = failover_rules.conntrackd(six, tmp_path, ["fd00::1", "10.0.0.1", "fe80::1"])
+    assert "IPv6_address fd00::1\nIPv6_Destination_Address fd00::2" in mirror
+    both = Pair((*PAIR.links, *six.links), preferred=True, heartbeat=0.08, mirror=True)
+    assert "IPv4_Destination_Address 10.1.0.2" in failover_rules.conntrackd(both, tmp_path, [])
+
+
+def test_a_virtual_mac_is_written_into_what_leaves():
+    text = failover_rules.gate({1: replace(PAIR, vmac="00:00:5e:00:01:07")}, ADDRESSES, ["10.0.0.1"])
+    assert "arp saddr ip @held4_1 ether saddr set 00:00:5e:00:01:07 arp saddr ether set 00:00:5e:00:01:07" in text
+    assert "ether daddr 00:00:5e:00:01:07 meta iiftype @live_1 meta pkttype set host" in text
+    assert "pkttype set" not in failover_rules.gate({1: PAIR}, ADDRESSES, ["10.0.0.1"])
 
 
 def test_pre_emption_only_when_asked(tmp_path):

@@ -13,6 +13,9 @@ from contextlib import suppress
 
 address, seconds = sys.argv[1], float(sys.argv[2])
 pause = float(sys.argv[3]) / 1000 if len(sys.argv) > 3 else 0.005
+six = ":" in address
+family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if six else (socket.AF_INET, socket.IPPROTO_ICMP)
+request, reply, header = (128, 129, 0) if six else (8, 0, 20)
 
 
 def checksum(data):
@@ -21,7 +24,13 @@ def checksum(data):
     return ~(total + (total >> 16)) & 0xFFFF
 
 
-raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+def echo(number):
+    """The kernel fills in the checksum of ICMPv6 by itself."""
+    head = struct.pack("!BBHHH", request, 0, 0, ident, number & 0xFFFF)
+    return head if six else struct.pack("!BBHHH", request, 0, checksum(head), ident, number & 0xFFFF)
+
+
+raw = socket.socket(family, socket.SOCK_RAW, protocol)
 raw.connect((address, 0))
 ident, number, answers, longest = os.getpid() & 0xFFFF, 0, 0, 0.0
 begin = last = time.monotonic()
@@ -29,13 +38,12 @@ due = begin
 while (now := time.monotonic()) < begin + seconds:
     if now >= due:
         number += 1
-        head = struct.pack("!BBHHH", 8, 0, 0, ident, number & 0xFFFF)
         with suppress(OSError):
-            raw.send(struct.pack("!BBHHH", 8, 0, checksum(head), ident, number & 0xFFFF))
+            raw.send(echo(number))
         due = now + pause
     if select.select([raw], [], [], max(due - time.monotonic(), 0))[0]:
         data = raw.recv(2048)
-        if data[20] == 0 and struct.unpack_from("!H", data, 24)[0] == ident:
+        if data[header] == reply and struct.unpack_from("!H", data, header + 4)[0] == ident:
             moment = time.monotonic()
             longest, last, answers = max(longest, moment - last), moment, answers + 1
 longest = max(longest, time.monotonic() - last)

@@ -77,6 +77,13 @@ def test_what_takes_no_effect_is_said(coloured):
     assert "se2 has no interface in VRF blue: it cannot take over there" in text
 
 
+def test_engines_without_a_network_in_common_are_no_pair(world):
+    world.engine("se1", eth1="10.10.10.11/24")
+    world.engine("se2", eth1="10.10.20.12/24")
+    (text,) = world.warnings("serviceenginegroup", name="Default-Group", ha_mode="HA_MODE_LEGACY_ACTIVE_STANDBY")
+    assert "se1 and se2 have no network in common in VRF global" in text
+
+
 def test_a_vrf_of_the_topology_keeps_its_name(coloured):
     body = coloured.config.named("vrfcontext", "blue")
     renamed = coloured.prepare(Put("vrfcontext", body["uuid"], {**body, "name": "green"}))
