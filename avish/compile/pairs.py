@@ -70,7 +70,7 @@ def _pairs(config: Config, group: Body, members: list[Engine], place: int) -> di
     if not links:
         return {}
     gateways = tuple(_gateways(config, engine, peer))
-    mirror = _mirrored(config, group["uuid"])
+    mirror = _mirrored(config, engine)
     numbers = (1, 2) if group.get("distribute_load_active_standby") else (1,)
     return {
         number: Pair(
@@ -107,15 +107,17 @@ def _gateways(config: Config, engine: Engine, peer: Engine) -> Iterator[Gateway]
             )
 
 
-def _mirrored(config: Config, group: str) -> bool:
-    """Whether a virtual service of the group asks for it by its network profile."""
+def _mirrored(config: Config, engine: Engine) -> bool:
+    """Whether a virtual service that the engine carries asks for it by its network profile."""
     profiles = [body["uuid"] for body in config.all("networkprofile") if body.get("connection_mirror")]
     services = (
         config.get("virtualservice", uuid)
         for profile in profiles
         for uuid in config.referring(profile, "virtualservice")
     )
-    return any(body is not None and uuid_in(body.get("se_group_ref")) == group for body in services)
+    return any(
+        body is not None and engine.serves(body.get("se_group_ref"), body.get("vrf_context_ref")) for body in services
+    )
 
 
 def heartbeat(group: Body) -> float:

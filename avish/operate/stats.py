@@ -186,8 +186,9 @@ def capabilities(view: View, body: Body) -> dict[str, Any]:
 
 
 def probe(view: View, body: Body) -> dict[str, Any]:
-    """Reach for an address from the engine: query kind, address, port."""
+    """Reach for an address from the engine: query kind, address, port, vrf."""
     query = view.query
+    view = view.within(query["vrf"]) if "vrf" in query else view
     try:
         address = str(ip_address(query.get("address", "")))
     except ValueError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from site_lab import running
-from test_failover import GAPS, LONGEST_GAP, cut, end, processes
+from test_failover import GAPS, LONGEST_GAP, cut, end, processes, wait_for_gateway
 
 pytestmark = pytest.mark.root
 HERE = Path(__file__).parent
@@ -128,6 +128,19 @@ def test_nat_and_routes_of_a_vrf_are_its_own(site):
     assert policy["rule_stats"][0]["hits"] == 1
 
 
+def test_reached_for_from_an_engine_in_its_vrf(site):
+    script = "test serviceengine se1 tcp 10.79.3.100 80{}\n"
+    assert "connected" in site.do(script.format(" vrfcontext blue"))
+    site.inside("b-f1", "ip", "link", "set", "eth0", "down")
+    assert "connected" not in site.shell(script.format(" vrfcontext blue")).stdout
+    assert "connected" in site.do(script.format(""))
+    site.inside("b-f1", "ip", "link", "set", "eth0", "up")
+    site.inside("b-f1", "ip", "route", "add", "default", "via", "10.79.3.1")
+    refused = site.shell(script.format(" vrfcontext management"))
+    assert refused.returncode != 0
+    assert "se1 has no interface in VRF management" in refused.stderr
+
+
 def test_what_is_shown_of_an_engine_has_all_its_vrfs(site):
     rows = shown(site, "show serviceengine se1 vrf-ip-info")["vrf_ip_info"]
     assert {row["vrf_name"] for row in rows if row["ip_address"] == VIP} == {"global", "blue"}
@@ -170,6 +183,30 @@ def test_a_link_cut_in_one_vrf_moves_the_engine_in_all(site):
     cut(site, "se2-blue", "eth1", up=True)
     wait_for(site, "se2", "STANDBY")
     assert set(roles(site, "se1").values()) == {"ACTIVE"}
+
+
+GATEWAY = """
+configure vrfcontext blue
+gateway_mon gateway_ip 10.79.1.100 gateway_monitor_interval 100 gateway_monitor_fail_threshold 3
+save
+save
+"""
+LOSE = ["add table ip lost", "add chain ip lost out { type filter hook output priority 0; }"]
+RULE = "add rule ip lost out ip daddr 10.79.1.100 icmp type echo-request drop"
+
+
+def test_a_gateway_lost_in_one_vrf_moves_the_engine_in_all(site):
+    wait_for(site, "se1", "ACTIVE")
+    site.do(GATEWAY)
+    for words in (*LOSE, RULE):
+        assert site.inside("se1-blue", "nft", words).returncode == 0
+    wait_for(site, "se2", "ACTIVE")
+    wait_for(site, "se1", "STANDBY")
+    site.inside("se1-blue", "nft", "delete table ip lost")
+    wait_for_gateway(site, "se1", up=True)
+    site.do("switchover serviceengine se2\n")
+    wait_for(site, "se1", "ACTIVE")
+    wait_for(site, "se2", "STANDBY")
 
 
 def test_the_other_vrfs_follow_the_main_one(site):

@@ -19,6 +19,8 @@ def _probe(kind: str) -> Callable[[Session, Order], Run]:
         query = {"kind": kind, "address": order.args["address"]["addr"]}
         if kind == "tcp":
             query["port"] = str(order.args.get("port", HTTP_PORT))
+        if "vrfcontext" in order.args:
+            query["vrf"] = order.args["vrfcontext"]
         reply = yield from session.ask(Call("POST", f"/api/serviceengine/{engine['uuid']}/probe", query))
         yield from answer(reply.body, "\n".join(reply.body["line"]), order.walk)
 
