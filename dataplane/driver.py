@@ -107,7 +107,8 @@ class Driver(Protocol):
         """The pairs this engine is in.
 
         Keys: pair (number), role ("active", "standby", "fault", "electing"), since, reason, preferred, peer_alive,
-        gateways (ip, up), mirror (whether connections are copied), vmac ("" without one).
+        gateways (ip, up), lacks (one of them that only the peer reaches, or ""), mirror (whether connections are
+        copied), vmac ("" without one).
         """
 
     def step_down(self, pair: int) -> None:

@@ -155,6 +155,7 @@ class Failover:
             "preferred": member.pair.preferred,
             "peer_alive": self._peers.alive(member.number),
             "gateways": self._peers.gateways(member.number),
+            "lacks": self._peers.lacks(member.number),
             "mirror": member.mirror is not None and member.mirror.returncode is None,
             "vmac": member.pair.vmac,
         }
@@ -243,7 +244,7 @@ class Failover:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _lacks(self, number: int) -> bool:
-        lost = self._siblings.fault(number) or self._peers.lost(number)
+        lost = self._siblings.fault(number) or self._peers.lacks(number)
         return bool(lost) and self._peers.better(number)
 
     def _heard(self, member: _Member, rest: bytearray) -> None:

@@ -225,6 +225,7 @@ class FakeDriver:
                 "preferred": pair.preferred,
                 "peer_alive": True,
                 "gateways": [{"ip": gateway.ip, "up": True} for gateway in pair.gateways],
+                "lacks": "",
                 "mirror": pair.mirror,
                 "vmac": pair.vmac,
             }

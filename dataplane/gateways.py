@@ -1,8 +1,8 @@
 """Gateways that are watched, and what two engines tell each other of them.
 
-Each engine pings its gateways, and tells the peer twice a second whether it reaches all and is well in its other VRFs
-too. The active engine that has lost one hands over, if the peer says that it has all; nobody hands over to one that
-says nothing.
+Each engine pings its gateways, and tells the peer twice a second which it has lost, and whether it is well in all
+else. The active engine hands over to one that is well and has lost less than itself; nobody hands over to one that says
+nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,13 @@ class _Side:
     watched: list[_Watched]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     heard: float = 0.0
-    peer_has_all: bool = False
+    peer_well: bool = False
+    peer_lost: frozenset[str] = frozenset()
+
+    @property
+    def lost(self) -> frozenset[str]:
+        """The gateways that do not answer us."""
+        return frozenset(one.gateway.ip for one in self.watched if not one.up)
 
 
 class Exchange:
@@ -70,13 +76,14 @@ class Exchange:
         return side is not None and time.monotonic() - side.heard < FRESH_SECONDS
 
     def better(self, number: int) -> bool:
-        """Whether the peer has said of late that it has all it needs."""
+        """Whether the peer has said of late that it is well, and that it has lost no gateway which we reach."""
         side = self._sides.get(number)
-        return side is not None and side.peer_has_all and self.alive(number)
+        return side is not None and self.alive(number) and side.peer_well and side.peer_lost <= side.lost
 
-    def lost(self, number: int) -> str:
-        """A gateway that does not answer; "" when all do."""
-        return next((row["ip"] for row in self.gateways(number) if not row["up"]), "")
+    def lacks(self, number: int) -> str:
+        """A gateway that only the peer reaches; "" when there is none."""
+        side = self._sides.get(number)
+        return min(side.lost - side.peer_lost, default="") if side is not None and self.alive(number) else ""
 
     def gateways(self, number: int) -> list[Row]:
         """Keys: ip, up."""
@@ -125,18 +132,17 @@ class Exchange:
         asyncio.get_running_loop().add_reader(opened, self._hear, link, opened)
 
     def _hear(self, link: Link, opened: socket.socket) -> None:
-        """{"pair": number, "all": whether the peer has all it needs}; what is no such thing is passed over."""
+        """{"pair": number, "well": whether all but gateways is, "lost": [ip]}; what is no such thing is passed over."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            data, sender = opened.recvfrom(512)
+            data, sender = opened.recvfrom(65536)
             said = json.loads(data)
-            side = self._sides.get(said["pair"])
+            side, well, lost = self._sides.get(said["pair"]), bool(said["well"]), frozenset(map(str, said["lost"]))
             if sender[0] == link.peer and side is not None:
-                side.heard, side.peer_has_all = time.monotonic(), bool(said["all"])
+                side.heard, side.peer_well, side.peer_lost = time.monotonic(), well, lost
 
     async def _tell(self, number: int, side: _Side) -> None:
         while True:
-            well = self._well(number) and all(one.up for one in side.watched)
-            word = json.dumps({"pair": number, "all": well}).encode()
+            word = json.dumps({"pair": number, "well": self._well(number), "lost": sorted(side.lost)}).encode()
             for link in side.pair.links:
                 with suppress(OSError, KeyError):  # a link that is down
                     self._sockets[link].sendto(word, (link.peer, PORT))
@@ -157,5 +163,5 @@ class Exchange:
             await asyncio.sleep(max(one.gateway.interval - (loop.time() - began), 0.0))
 
     async def _lost(self, number: int, ip: str) -> None:
-        if self.better(number):
+        if self.better(number) and ip not in self._sides[number].peer_lost:
             await self._step_down(number, f"gateway {ip} does not answer")

@@ -77,5 +77,4 @@ def _fault(row: Row, missed: int) -> str:
         return "its agent does not answer"
     if row["role"] not in WELL:
         return str(row["reason"] or row["role"])
-    lost = [gateway["ip"] for gateway in row["gateways"] if not gateway["up"]]
-    return f"gateway {lost[0]} does not answer" if lost else ""
+    return f"gateway {row['lacks']} does not answer" if row["lacks"] else ""

@@ -96,14 +96,20 @@ def _links(engine: Engine, peer: Engine) -> Iterator[Link]:
 
 
 def _gateways(config: Config, engine: Engine, peer: Engine) -> Iterator[Gateway]:
-    for item in (config.get("vrfcontext", engine.vrf_uuid) or {}).get("gateway_mon", []):
-        ip = item["gateway_ip"]["addr"]
+    """Those that the VRF names, and the next hops of its static routes; both engines have to be in their networks."""
+    vrf = config.get("vrfcontext", engine.vrf_uuid) or {}
+    found = {item["gateway_ip"]["addr"]: (item, "fail") for item in vrf.get("gateway_mon", [])}
+    hops = vrf.get("internal_gateway_monitor", {})
+    for route in vrf.get("static_routes", []) if not hops.get("disable_gateway_monitor") else ():
+        if not route.get("disable_gateway_monitor"):
+            found.setdefault(route["next_hop"]["addr"], (hops, "failure"))
+    for ip, (item, word) in found.items():
         if engine.interface_towards(ip) and peer.interface_towards(ip):
             yield Gateway(
                 ip,
-                item["gateway_monitor_interval"] / 1000,
-                item["gateway_monitor_fail_threshold"],
-                item["gateway_monitor_success_threshold"],
+                item.get("gateway_monitor_interval", 1000) / 1000,
+                item.get(f"gateway_monitor_{word}_threshold", 10),
+                item.get("gateway_monitor_success_threshold", 15),
             )
 
 

@@ -23,7 +23,7 @@ class Agent:
         row = self.says[self.name]
         if row is None:
             raise UnreachableError("gone")
-        return [{"pair": 1, "role": "active", "since": 0.0, "reason": "", "gateways": [], **row}]
+        return [{"pair": 1, "role": "active", "since": 0.0, "reason": "", "lacks": "", **row}]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_an_engine_alone_lacks_nothing(beside, tmp_path):
         ({"role": "standby"}, ""),
         ({"role": "electing", "reason": "switched over"}, ""),
         ({"role": "fault", "reason": "a link is down"}, "VRF red: a link is down"),
-        ({"gateways": [{"ip": "10.0.0.1", "up": False}]}, "VRF red: gateway 10.0.0.1 does not answer"),
+        ({"lacks": "10.0.0.1"}, "VRF red: gateway 10.0.0.1 does not answer"),
         ({"pair": 2, "role": "fault"}, ""),
     ],
 )

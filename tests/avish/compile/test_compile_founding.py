@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from dataplane.failover_model import Link, Pair
+from dataplane.failover_model import Gateway, Link, Pair
 from dataplane.health_model import Probe, Watch
 from dataplane.model import Address, AddressMatch, Listener, NatRule, PortMatch, Route, Service, SeState
 
@@ -22,6 +22,7 @@ RULE = NatRule(
     source_port=PortMatch((20,)),
 )
 ROUTES = {"10.10.20.0/24": Route("10.10.20.0/24", "10.10.10.254")}
+HOP = (Gateway("10.10.10.254", 1.0, 10, 15),)
 
 
 def test_both_engines(ftp):
@@ -42,8 +43,8 @@ def test_both_engines(ftp):
     back = tuple(Link(link.interface, link.peer, link.own) for link in links)
     alike = SeState(addresses, ROUTES, {1: service}, {1: RULE}, {"routing": True}, **health)
     assert ftp.states() == {
-        "se1": replace(alike, pairs={1: Pair(links, preferred=True, heartbeat=0.08)}),
-        "se2": replace(alike, pairs={1: Pair(back, preferred=False, heartbeat=0.08)}),
+        "se1": replace(alike, pairs={1: Pair(links, preferred=True, heartbeat=0.08, gateways=HOP)}),
+        "se2": replace(alike, pairs={1: Pair(back, preferred=False, heartbeat=0.08, gateways=HOP)}),
     }
 
 

@@ -8,7 +8,7 @@ from avish.compile.compiler import Compiler, needed_ids
 from avish.config.config import Change
 from avish.config.transaction import Delete, Put
 from dataplane.diff import diff
-from dataplane.failover_model import Link, Pair
+from dataplane.failover_model import Gateway, Link, Pair
 from dataplane.model import Address, AddressMatch, Listener, NatRule, PortMatch, ProtocolMatch, Route
 
 RULE = {
@@ -311,13 +311,21 @@ def test_step_by_step_equals_at_once(ftp, steps):
     assert compiler.compile(config, ids) == Compiler().compile(config, ids)
 
 
+HOP = Gateway("10.10.10.254", 1.0, 10, 15)
+
+
 def pairs(ftp, name):
     return ftp.states()[name].pairs
 
 
 def test_a_pair_of_legacy_ha(ftp):
     assert pairs(ftp, "se1") == {
-        1: Pair((Link("eth1", "10.10.10.11", "10.10.10.12"), Link("eth2", "10.10.40.11", "10.10.40.12")), True, 0.08)
+        1: Pair(
+            (Link("eth1", "10.10.10.11", "10.10.10.12"), Link("eth2", "10.10.40.11", "10.10.40.12")),
+            True,
+            0.08,
+            gateways=(HOP,),
+        )
     }
     assert pairs(ftp, "se2")[1].preferred is False
 
@@ -363,3 +371,22 @@ def test_no_pair_without_legacy_ha(ftp):
     assert pairs(ftp, "se1") == {}
     assert ftp.states()["se2"].addresses == {}
     assert ftp.states()["se1"].addresses["10.10.10.50"].pair == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "watched"),
+    [
+        ({"gateway_mon": [{"gateway_ip": "10.10.10.254", "gateway_monitor_interval": 200}]}, [(0.2, 10, 15)]),
+        ({"internal_gateway_monitor": {"gateway_monitor_failure_threshold": 4}}, [(1.0, 4, 15)]),
+        ({"internal_gateway_monitor": {"disable_gateway_monitor": True}}, []),
+    ],
+)
+def test_next_hops_are_watched_as_the_vrf_says(ftp, fields, watched):
+    ftp.put("vrfcontext", name="global", **fields)
+    assert [(one.interval, one.fall, one.rise) for one in pairs(ftp, "se1")[1].gateways] == watched
+
+
+def test_a_next_hop_may_be_left_unwatched(ftp):
+    (route,) = ftp.config.named("vrfcontext", "global")["static_routes"]
+    ftp.put("vrfcontext", name="global", static_routes=[{**route, "disable_gateway_monitor": True}])
+    assert pairs(ftp, "se1")[1].gateways == ()
