@@ -79,7 +79,7 @@ def _delete_issues(schema: Schema, new: Config, kind: str, body: Body) -> Iterat
     if schema.object(kind).singleton:
         yield Issue(title(kind, body), "Cannot delete: there is always exactly one")
     elif is_system_default(schema, kind, body):
-        yield Issue(title(kind, body), "Cannot delete: it is a system default")
+        yield Issue(title(kind, body), "Cannot delete system default object")
     yield from still_referred(schema, new, body["uuid"])
 
 

@@ -1,6 +1,6 @@
 """The requests that the modules of the collection vmware.alb make, one after the other, over real HTTPS.
 
-The collection is on no registry; what it sends and how it compares was recorded.
+What it sends and how it compares was recorded; test_ansible.py runs the collection itself where there is one.
 """
 
 from __future__ import annotations
@@ -12,9 +12,17 @@ from httpsrig import Web
 
 V4 = lambda addr: {"addr": addr, "type": "V4"}
 PLAYBOOK = [
+    ("serviceenginegroup", {
+        "name": "Default-Group", "cloud_ref": "/api/cloud?name=Default-Cloud", "max_se": 2,
+        "ha_mode": "HA_MODE_LEGACY_ACTIVE_STANDBY",
+    }),
+    ("healthmonitor", {
+        "name": "ftp-monitor", "type": "HEALTH_MONITOR_TCP", "send_interval": 7, "receive_timeout": 4,
+        "tcp_monitor": {"tcp_half_open": False},
+    }),
     ("pool", {
         "name": "ftp-pool", "default_server_port": 21, "lb_algorithm": "LB_ALGORITHM_ROUND_ROBIN",
-        "health_monitor_refs": ["/api/healthmonitor?name=System-TCP"],
+        "health_monitor_refs": ["/api/healthmonitor?name=ftp-monitor"],
         "servers": [{"ip": V4("10.10.40.101"), "port": 21}, {"ip": V4("10.10.40.102"), "port": 21}],
     }),
     ("applicationprofile", {"name": "ftp-app", "type": "APPLICATION_PROFILE_TYPE_L4", "preserve_client_ip": True}),
@@ -41,6 +49,11 @@ PLAYBOOK = [
         },
     }),
 ]  # fmt: skip
+ORDER = [
+    "networkservice", "natpolicy", "virtualservice", "vsvip", "applicationprofile", "pool", "healthmonitor",
+    "serviceenginegroup",
+]  # fmt: skip
+"""In which they can be deleted."""
 REF = re.compile(r"https://[^/]+/api/[a-z]+/[A-Za-z0-9_.-]+#.+")
 
 
@@ -99,7 +112,6 @@ def play(rig):
 
 
 def test_a_second_run_changes_nothing_and_deletion_goes_in_order(web_rig):
-    web_rig.change("serviceenginegroup", "Default-Group", ha_mode="HA_MODE_LEGACY_ACTIVE_STANDBY", max_se=2)
     assert all(play(web_rig))
     revision = web_rig.head.config.revision
     assert not any(play(web_rig))
@@ -107,14 +119,23 @@ def test_a_second_run_changes_nothing_and_deletion_goes_in_order(web_rig):
     done, answer = Module(web_rig).absent("pool", "ftp-pool")
     assert not done
     assert "Cannot delete, object is referred by: ['VirtualService" in answer["error"]
-    order = ["networkservice", "natpolicy", "virtualservice", "vsvip", "applicationprofile", "pool"]
-    for kind, name in sorted(((kind, body["name"]) for kind, body in PLAYBOOK), key=lambda one: order.index(one[0])):
-        assert Module(web_rig).absent(kind, name)[0], (kind, name)
-        assert Module(web_rig).absent(kind, name) == (False, "")
+    names = {kind: body["name"] for kind, body in PLAYBOOK}
+    for kind in ORDER[:-1]:
+        assert Module(web_rig).absent(kind, names[kind])[0], kind
+        assert Module(web_rig).absent(kind, names[kind]) == (False, "")
+    done, answer = Module(web_rig).absent(ORDER[-1], names[ORDER[-1]])
+    assert not done
+    assert "Cannot delete system default object" in answer["error"]
+
+
+def test_a_group_of_ones_own_comes_and_goes(web_rig):
+    group = {"name": "own", "cloud_ref": "/api/cloud?name=Default-Cloud", "ha_mode": "HA_MODE_LEGACY_ACTIVE_STANDBY"}
+    assert [Module(web_rig).present("serviceenginegroup", group) for _ in range(2)] == [True, False]
+    assert Module(web_rig).absent("serviceenginegroup", "own") == (True, None)
 
 
 def test_references_have_their_names_behind_them(web_rig):
-    for kind, body in PLAYBOOK[:4]:
+    for kind, body in PLAYBOOK[:6]:
         Module(web_rig).present(kind, body)
     service = Module(web_rig).found("virtualservice", "ftp-vs")
     refs = [value for key, value in service.items() if key.endswith("_ref")]
