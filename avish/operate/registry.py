@@ -93,7 +93,7 @@ _ONE_VRF: Mapping[str, Read] = {
 }
 """By the ``run`` of a command in the grammar; each looks into one VRF, unless it says otherwise."""
 _OF_ENGINES = frozenset({
-    "vshash", "natpolicystat", "nat_flows", "route_flows", "natstat", "routestat", "flowtable", "flowtablestat",
+    "vshash", "nat_flows", "route_flows", "natstat", "routestat", "flowtable", "flowtablestat",
     "tcp_flows", "tcp_flows_detail", "network_service", "route", "ip6route", "arptable", "ndtable", "interface",
     "interface_summary", "vnicdb", "vrf_ip_info", "ipstat", "icmpstat", "arpstat", "dosstat", "ip6stat", "icmp6stat",
 })  # fmt: skip

@@ -140,9 +140,16 @@ def _vshash_row(view: View, row: Row, vnic: int) -> dict[str, Any]:
 
 
 def natpolicystat(view: View, body: Body) -> dict[str, Any]:
-    """How often the rules of the NAT policies were tried and matched. Counts connections, not packets."""
-    counters = view.engine(body).driver.counters()
-    policies = {p["uuid"]: p for service in _networkservices(view, body) if (p := _nat_policy(view, service))}
+    """How often the rules of the NAT policies were tried and matched, in all VRFs. Counts connections, not packets."""
+    view.engine(body)
+    counters: dict[str, tuple[int, int]] = {}
+    policies: dict[str, Body] = {}
+    for seen in view.places(body):
+        for name, (packets, size) in seen.driver.counters().items():
+            before = counters.get(name, (0, 0))
+            counters[name] = before[0] + packets, before[1] + size
+        found = (_nat_policy(view, service) for service in _networkservices(view.within(seen.vrf), body))
+        policies |= {policy["uuid"]: policy for policy in found if policy}
     entries = [
         {"uuid": policy["uuid"], "name": policy["name"], "rule_stats": list(_rule_stats(view, policy, counters))}
         for policy in policies.values()

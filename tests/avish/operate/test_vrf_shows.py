@@ -55,3 +55,15 @@ def test_a_pair_has_a_role_in_each_vrf(two):
     answer = two.call("POST", f"/api/serviceengine/{uuid}/switchover", {})
     assert answer.body == {"from": "se1", "to": "se2", "active_tags": ["ACTIVE_STANDBY_SE_1"]}
     assert [two.drivers[place].exchanged for place in ("se1", "se1/blue")] == [{1}, {1}]
+
+
+def test_a_nat_policy_of_two_vrfs_is_counted_once(two):
+    two.post(
+        "networkservice", name="b", vrf_ref="blue", se_group_ref="Default-Group", service_type="ROUTING_SERVICE",
+        routing_service={"enable_routing": True, "nat_policy_ref": "ftp-nat"},
+    )  # fmt: skip
+    number = two.head.ids.get("nat_rule", f"{two.one('natpolicy', 'ftp-nat')['uuid']}/1")
+    for place, count in (("se1", 3), ("se1/blue", 4)):
+        two.drivers[place].counter_values[f"nat_{number}_hits"] = (count, 0)
+    (policy,) = two.show("serviceengine", "se1", "natpolicystat")["nat_policy"]
+    assert [rule["hits"] for rule in policy["rule_stats"]] == [7]
