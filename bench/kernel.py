@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -25,7 +26,7 @@ from dataplane.rulewords import BOTH
 MANY, FEW = 10_000, 10
 TURNS = 15
 LOAD_RATIO, CHANGE_RATIO = 2.0, 3.0
-CHANGE_MS, READ_MS, FLIP_MS, IDLE_MS, MEMORY_MB = 40, 500, 10, 20, 300
+CHANGE_MS, READ_MS, FLIP_MS, IDLE_MS, MEMORY_MB, AGAIN_MS = 40, 500, 10, 20, 300, 1000
 
 
 SERVERS = (("172.30.0.1", 80), ("172.30.0.2", 80), ("172.30.0.3", 80))
@@ -48,7 +49,9 @@ class Engine:
     """A driver that holds ``count`` services, in a namespace of its own."""
 
     def __init__(self, count):
-        self.held, self.revision, self.driver = state_of(count), 1, LocalDriver()
+        self.folder = tempfile.TemporaryDirectory(prefix="avish-bench-")
+        self.memory = Path(self.folder.name) / "tables"
+        self.held, self.revision, self.driver = state_of(count), 1, LocalDriver(self.memory)
         self.load_seconds = timed(lambda: self.driver.sync(self.held, 1))
 
     def change(self, turn):
@@ -64,6 +67,11 @@ class Engine:
         """A server of one pool fails, or comes back: new connections go elsewhere."""
         usable = SERVERS if turn % 2 else SERVERS[:2]
         self.driver.use({"p": frozenset(usable)}, ["p"])
+
+    def again(self):
+        """A driver that starts on what is there: of an agent that was killed."""
+        other = LocalDriver(self.memory)
+        other.sync(self.held, self.revision)
 
     def floor(self):
         """nft alone, on the same rules, in place of what is there."""
@@ -112,12 +120,16 @@ def _inside(name):
     few = median_ms(Engine(FEW).change)
     engine = Engine(MANY)
     many, read = median_ms(engine.change), median_ms(lambda _: counters.counters())
+    again = timed(engine.again) * 1000
     load, floor = engine.load_seconds * 1000, engine.floor() * 1000
     met = load <= LOAD_RATIO * floor
     yield Figure(f"load {MANY} services", load, floor, "ms", f"<= {LOAD_RATIO:g} x", met, "nft -f of the same rules")
     met = many <= CHANGE_MS and many <= CHANGE_RATIO * few
     target = f"<= {CHANGE_MS} ms and {CHANGE_RATIO:g} x"
     yield Figure(f"change one of {MANY} services", many, few, "ms", target, met, f"one of {FEW}")
+    yield Figure(
+        f"a driver started again on {MANY} services", again, 0, "ms", f"<= {AGAIN_MS} ms", again <= AGAIN_MS, "none"
+    )
     flip, idle, memory = work_ms(engine.flip), work_ms(lambda _: engine.driver.balance()), resident_mb()
     yield Figure("health flip, work", flip, 0, "ms", f"<= {FLIP_MS} ms", flip <= FLIP_MS, "none")
     yield Figure("weighing at rest, work a second", idle, 0, "ms", f"<= {IDLE_MS} ms", idle <= IDLE_MS, "none")

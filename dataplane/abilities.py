@@ -39,8 +39,11 @@ _FAMILIES = {"virtual_mac": "netdev"}
 
 
 def probe() -> dict[str, bool]:
-    """Every ability by name; nothing is left behind."""
-    return {name: _works(text, _FAMILIES.get(name, "ip")) for name, (text, _) in _PROBES.items()}
+    """Every ability by name; nothing is left behind. Tried all at once, and one by one only where something lacks."""
+    tried = {name: _commands(name, text) for name, (text, _) in _PROBES.items()}
+    if _works("".join(tried.values())):
+        return dict.fromkeys(_PROBES, True)
+    return {name: _works(commands) for name, commands in tried.items()}
 
 
 def probe_names() -> list[str]:
@@ -48,9 +51,13 @@ def probe_names() -> list[str]:
     return list(_PROBES)
 
 
-def _works(text: str, family: str) -> bool:
+def _commands(name: str, text: str) -> str:
+    return f"table {_FAMILIES.get(name, 'ip')} {_TABLE}_{name} {{\n{text}\n}}\n"
+
+
+def _works(commands: str) -> bool:
     try:
-        nftrun.dry_run(f"table {family} {_TABLE} {{\n{text}\n}}\n")
+        nftrun.dry_run(commands)
     except RefusedError:
         return False
     return True

@@ -292,7 +292,7 @@ def main() -> int:
     try:
         enter(arguments.namespace)
         before = remember(arguments.socket.with_suffix(".before"))
-        driver = LocalDriver()
+        driver = LocalDriver(arguments.socket.with_suffix(".tables"))
         listener = listen(arguments.socket)
         driver.watch()
     except (DataplaneError, OSError) as error:

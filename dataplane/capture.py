@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from dataplane import bpf, nftrun
+from dataplane import bpf, nftread, nftrun
 from dataplane.caprules import ruleset
 from dataplane.errors import RefusedError
 from dataplane.netlink import Netlink, NetlinkError, attribute, netfilter_header, netfilter_type
@@ -44,8 +44,8 @@ _FLAG_SEQUENCE = 1
 
 
 def clean_stale() -> list[str]:
-    """Remove the tables of captures whose process has died; gives their names. Raises RefusedError."""
-    found = [(family, re.fullmatch(rf"{TABLE_PREFIX}(\d+)", name)) for family, name in nftrun.all_tables()]
+    """Remove the tables of captures whose process has died; gives their names. Raises RefusedError, NetlinkError."""
+    found = [(family, re.fullmatch(rf"{TABLE_PREFIX}(\d+)", name)) for family, name in nftread.tables()]
     removed = []
     for family, number in [(family, int(match[1])) for family, match in found if match]:
         owner = _bound(GROUP_BASE + number)

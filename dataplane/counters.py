@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Iterator
 
-from dataplane import intervals, netlink
+from dataplane import intervals, netlink, nftread
 from dataplane.model import Row
 from dataplane.nft import TABLE
 from dataplane.ruleset import LISTENER_MAPS
 from dataplane.ruleset_service import SERVICE_CHAIN
 from dataplane.rulewords import PROTOCOLS
 
-_SUBSYSTEM, _GET_ELEMENTS, _GET_GENERATION, _GET_OBJECTS = 10, 13, 16, 19
-_GENERATION = 1
-_HEADER_SIZE = 4
+_GET_ELEMENTS, _GET_OBJECTS = 13, 19
 _OBJECT_TABLE, _OBJECT_NAME, _OBJECT_TYPE, _OBJECT_DATA = 1, 2, 3, 4
 _COUNTER = 1
-_DUMP_TRIES = 5
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _ELEMENT_KEY, _ELEMENT_DATA, _ELEMENT_KEY_END = 1, 2, 10
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
@@ -35,18 +31,11 @@ def counters() -> dict[str, tuple[int, int]]:
             + netlink.text(_OBJECT_TABLE, TABLE)
             + netlink.big32(_OBJECT_TYPE, _COUNTER)
         )
-        for parts in _dump(_GET_OBJECTS, body):
+        for parts in nftread.dump(_GET_OBJECTS, body):
             name, (packets, size) = _counter(parts)
             before = found.get(name, (0, 0))
             found[name] = (before[0] + packets, before[1] + size)
     return found
-
-
-def generation() -> int:
-    """A number that every change of any table of the namespace makes another. Raises NetlinkError."""
-    with netlink.Netlink() as kernel:
-        found = kernel.request(netlink.netfilter_type(_SUBSYSTEM, _GET_GENERATION), netlink.netfilter_header(0))
-    return int.from_bytes(netlink.parse(found[0].body, _HEADER_SIZE)[_GENERATION], "big")
 
 
 def listeners() -> list[Row]:
@@ -54,33 +43,14 @@ def listeners() -> list[Row]:
     return [row for family in _FAMILIES for name in LISTENER_MAPS for row in _listeners(family, name)]
 
 
-def _dump(kind: int, body: bytes) -> list[dict[int, bytes]]:
-    """Empty when the table is not there. A dump that a commit ran into is taken again."""
-    for _ in range(_DUMP_TRIES):
-        try:
-            with netlink.Netlink() as kernel:
-                found = list(kernel.dump(netlink.netfilter_type(_SUBSYSTEM, kind), body))
-        except netlink.NetlinkError as error:
-            if error.errno == errno.ENOENT:
-                return []
-            raise
-        if not any(message.flags & netlink.DUMP_INTR for message in found):
-            break
-    return [netlink.parse(message.body, _HEADER_SIZE) for message in found]
-
-
 def _counter(parts: dict[int, bytes]) -> tuple[str, tuple[int, int]]:
     data = netlink.parse(parts[_OBJECT_DATA])
-    return _text(parts[_OBJECT_NAME]), (int.from_bytes(data[2], "big"), int.from_bytes(data[1], "big"))
-
-
-def _text(data: bytes) -> str:
-    return data.rstrip(b"\0").decode()
+    return nftread.text(parts[_OBJECT_NAME]), (int.from_bytes(data[2], "big"), int.from_bytes(data[1], "big"))
 
 
 def _listeners(family: int, name: str) -> Iterator[Row]:
     body = netlink.netfilter_header(family) + netlink.text(_LIST_TABLE, TABLE) + netlink.text(_LIST_SET, name)
-    for parts in _dump(_GET_ELEMENTS, body):
+    for parts in nftread.dump(_GET_ELEMENTS, body):
         for _, element in netlink.each(parts.get(_LIST_ELEMENTS, b"")):
             yield _listener(netlink.parse(element), family)
 
@@ -90,7 +60,7 @@ def _listener(element: dict[int, bytes], family: int) -> Row:
     size = _ADDRESS_SIZE[family]
     key = _value(element[_ELEMENT_KEY])
     end = _value(element.get(_ELEMENT_KEY_END, element[_ELEMENT_KEY]))
-    chain = _text(netlink.parse(netlink.parse(element[_ELEMENT_DATA])[2])[2])
+    chain = nftread.text(netlink.parse(netlink.parse(element[_ELEMENT_DATA])[2])[2])
     return {
         "ip": intervals.text((_number(key[:size]), _number(end[:size])), version=4 if size == 4 else 6),
         "protocol": _NAMES.get(key[size], str(key[size])),

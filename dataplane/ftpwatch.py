@@ -16,7 +16,7 @@ from collections import OrderedDict, deque
 from ipaddress import ip_address
 from typing import Any
 
-from dataplane import netlink, nftrun
+from dataplane import netlink, nftread, nftrun
 from dataplane.model import Row
 from dataplane.nflog import SUBSYSTEM
 
@@ -67,7 +67,7 @@ class FtpWatch:
             kernel.request(_CONFIG, header + netlink.attribute(_COMMAND, _BIND))
             mode = _SNAPLEN.to_bytes(4, "big") + _COPY_PACKET + b"\0"
             kernel.request(_CONFIG, header + netlink.attribute(_MODE, mode))
-            if TABLE not in nftrun.inet_tables():
+            if ("inet", TABLE) not in nftread.tables():
                 nftrun.load(_RULES)
         except BaseException:
             kernel.close()

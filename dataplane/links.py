@@ -16,12 +16,13 @@ from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from dataplane import rtnetlink
 from dataplane.diff import Step
 from dataplane.errors import RefusedError
 from dataplane.model import Address, Interface, Route, Row, version
-from dataplane.netlink import Netlink
+from dataplane.netlink import Message, Netlink, whole
 from dataplane.rtnetlink import Found
 
 _LOG = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ ERRORS = (NetlinkError, OSError)
 
 OWN = rtnetlink.OWN
 LOOPBACK = "lo"
-_MAIN_TABLE = 254
 _UNICAST = 1
 _ROUTE_PROTOCOLS = {2: "kernel", 3: "boot", 4: "static", OWN: "avish"}
 NEIGHBOUR_STATES = {
@@ -293,15 +293,19 @@ def own_routes() -> list[Route]:
 
 def route_rows() -> list[Row]:
     """The main routing table, as ``dataplane.driver.Driver.routes`` describes it; several next hops: a row each."""
-    with IPRoute() as kernel:
-        names = _names(kernel)
-        routes = [
-            route
-            for family in (socket.AF_INET, socket.AF_INET6)
-            for route in kernel.get_routes(family=family, table=_MAIN_TABLE)
-            if family == socket.AF_INET or not (route.get_attr("RTA_DST") or "").startswith(_LINK_LOCAL)
-        ]
-    return [row for route in routes if route["type"] == _UNICAST for row in _route_rows(route, names)]
+    names = dict(socket.if_nameindex())
+    routes = [_route(message) for message in rtnetlink.routes(rtnetlink.MAIN_TABLE)]
+    return [row for route in routes if _is_routed(route) for row in _route_rows(route, names)]
+
+
+def _route(message: Message) -> Any:
+    route = rtmsg(whole(message))
+    route.decode()
+    return route
+
+
+def _is_routed(route: Any) -> bool:
+    return route["type"] == _UNICAST and not (route.get_attr("RTA_DST") or "").startswith(_LINK_LOCAL)
 
 
 def _route_rows(route: Any, names: dict[int, str]) -> Iterator[Row]:

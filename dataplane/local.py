@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from dataplane import (
@@ -19,6 +20,7 @@ from dataplane import (
     leastconn,
     links,
     nft,
+    nftread,
     nftrun,
     overlay,
     probe,
@@ -35,6 +37,7 @@ from dataplane.model import EVERY_FLOW, NAT_MARK, FlowMatch, Interface, Row, Ser
 from dataplane.netlink import NetlinkTimeoutError
 from dataplane.nftrun import Loader
 from dataplane.refusals import refusals
+from dataplane.remembered import Remembered
 from dataplane.rulewords import BOTH, Words
 from dataplane.taps import CaptureSpec
 
@@ -56,10 +59,11 @@ def _reading(what: str) -> Iterator[None]:
 class LocalDriver:
     """See ``dataplane.driver.Driver``. Changes exclude each other, reads never wait for them.
 
-    What was applied last is kept in memory only: after a restart the first ``sync`` compares with the kernel.
+    What was applied last is kept in memory only: after a restart the first ``sync`` compares with the kernel, unless
+    the file ``memory`` tells that nobody has touched the tables since.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Path | None = None) -> None:
         self._lock = threading.Lock()
         self._held: tuple[SeState, int] | None = None
         self._shown = SeState()
@@ -72,6 +76,7 @@ class LocalDriver:
         sysctl.prepare()
         facts.count_arp()
         self._abilities = abilities.probe()
+        self._memory = Remembered(memory)
         self._ledger, self._ftp = finished.Ledger(), ftpwatch.FtpWatch()
         capture.clean_stale()
 
@@ -158,17 +163,24 @@ class LocalDriver:
 
     def _sync_table(self, state: SeState) -> list[str]:
         """Bring the tables to ``state``, keeping counters where that is possible. Raises RefusedError."""
+        if self._memory.holds(state):
+            return []
+        before = self._memory.now()
         compared = {words: _compare(state, words) for words in BOTH}
         found = {words: table for words, (table, _) in compared.items()}
         changes = [change for _, differences in compared.values() for change in differences]
         if not changes and None not in found.values():
+            self._memory.keep(state, before)
             return []
+        self._memory.forget()
         wanted = {words: _wanted_table(state, words) for words in BOTH}
         try:
             nftrun.load(_mending(wanted, found))
         except (nft.UnbridgeableError, RefusedError):
             _LOG.warning("the nftables tables cannot be mended and are replaced; their counters start again")
             nftrun.load("".join(map(nft.replacement, wanted.values())))
+        if self._memory.now() <= before + 1:
+            self._memory.keep(state, before + 1)
         return changes
 
     def check(self, plan: Plan) -> None:
@@ -261,6 +273,7 @@ class LocalDriver:
         done: list[Step] = []
         commands = _commands(state, target, plan)
         loaded = False
+        before = self._memory.now()
         try:
             for step in _link_steps(plan, "put"):
                 links.perform(step)
@@ -273,10 +286,13 @@ class LocalDriver:
             for step in _link_steps(plan, "drop"):
                 links.perform(step)
                 done.append(step)
+            self._memory.moved(plan, before)
         except (RefusedError, UnreachableError):
+            self._memory.forget()
             self._take_back(tuple(done), plan, (target, state), loaded=loaded)
             raise
         except Exception:
+            self._memory.forget()
             self._held = None
             raise
 
@@ -358,7 +374,7 @@ class LocalDriver:
     @_reading("listeners")
     def listeners(self) -> list[Row]:
         """Read anew only when some table has changed: the controller asks again and again."""
-        generation = counters.generation()
+        generation = nftread.generation()
         known = self._listeners
         if known is None or known[0] != generation:
             self._listeners = known = (generation, counters.listeners())

@@ -80,16 +80,6 @@ def remove() -> None:
     load("".join(f"add table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in ("ip", "ip6")))
 
 
-def all_tables() -> list[tuple[str, str]]:
-    """Family and name of all tables, others' too. Raises RefusedError."""
-    return re.findall(r"^table (\S+) (\S+)$", _run(["list", "tables"], ""), re.MULTILINE)
-
-
-def inet_tables() -> list[str]:
-    """The names of the tables of both IP versions together. Raises RefusedError."""
-    return re.findall(r"^table inet (\S+)$", _run(["list", "tables", "inet"], ""), re.MULTILINE)
-
-
 def load(commands: str) -> None:
     """Run ``commands`` as one transaction. Raises RefusedError; then nothing of it is in place."""
     _run(["-f", "-"], commands)

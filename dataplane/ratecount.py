@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator
 
-from dataplane import netlink, nftrun
+from dataplane import netlink, nftread, nftrun
 from dataplane.model import NAT_MARK, Row
 
 TABLE = "avish_rates"
@@ -56,8 +56,8 @@ table inet {TABLE} {{
 
 
 def begin() -> None:
-    """Count from now on; what an agent before counted goes on. Raises RefusedError."""
-    if TABLE not in nftrun.inet_tables():
+    """Count from now on; what an agent before counted goes on. Raises RefusedError, NetlinkError."""
+    if ("inet", TABLE) not in nftread.tables():
         nftrun.load(_RULES)
 
 

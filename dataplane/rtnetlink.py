@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from ipaddress import ip_address, ip_network
@@ -22,7 +23,7 @@ LOCAL_TABLE, MAIN_TABLE = 255, 254
 SCOPE_LINK, SCOPE_HOST = 253, 254
 NO_DETECTION = 0x02
 
-_GET_ADDRESS = 22
+_GET_ADDRESS, _GET_ROUTE = 22, 26
 _REPLACE, _EXCLUSIVE, _CREATE = 0x100, 0x200, 0x400
 _ADDRESS, _LOCAL, _CACHE, _FLAGS, _PROTOCOL = 1, 2, 6, 8, 11
 _DESTINATION, _DEVICE, _GATEWAY = 1, 4, 5
@@ -127,6 +128,23 @@ def addresses() -> list[Found]:
     """All there are in the namespace. Raises NetlinkError, NetlinkTimeoutError."""
     with Netlink(socket.NETLINK_ROUTE) as kernel:
         return [_found(message.body) for message in kernel.dump(_GET_ADDRESS, bytes(_ADDRESS_HEADER.size))]
+
+
+def routes(table: int) -> list[netlink.Message]:
+    """Those of one table, IPv4 first. Raises NetlinkError, NetlinkTimeoutError."""
+    with Netlink(socket.NETLINK_ROUTE) as kernel:
+        kernel.be_strict()
+        return [message for family in _FAMILIES.values() for message in _routes(kernel, family, table)]
+
+
+def _routes(kernel: Netlink, family: int, table: int) -> list[netlink.Message]:
+    """A table without any route is none to the kernel."""
+    try:
+        return list(kernel.dump(_GET_ROUTE, _ROUTE_HEADER.pack(family, 0, 0, 0, table, 0, 0, 0, 0)))
+    except netlink.NetlinkError as error:
+        if error.errno == errno.ENOENT:
+            return []
+        raise
 
 
 def _found(body: bytes) -> Found:
