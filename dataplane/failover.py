@@ -234,7 +234,8 @@ class Failover:
                 "-r", f"{base}-vrrp.pid", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
             status = await member.process.wait()
-            self._set(member, "electing", f"keepalived ended with status {status}")
+            known = member.reason if member.role == "electing" else ""
+            self._set(member, "electing", known or f"keepalived ended with status {status}")
             _LOG.warning("pair %d: keepalived ended with status %d and is started again", member.number, status)
             await asyncio.sleep(RESTART_SECONDS)
 
@@ -339,9 +340,8 @@ class Failover:
     async def _restart(self, member: _Member, reason: str) -> None:
         """End keepalived, which gives the peer the word at once; a new one waits its turn."""
         _LOG.info("pair %d: steps down: %s", member.number, reason)
-        process = member.process
-        await _ended(process)
-        self._set(member, "electing", reason)
+        self._set(member, "electing", reason)  # at once: an end that takes its time is no silence
+        await _ended(member.process)
 
     async def _step_down_for(self, number: int, reason: str) -> None:
         member = self._members.get(number)
