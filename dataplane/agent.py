@@ -50,7 +50,7 @@ FIRST_TEST_SECONDS = 0.5
 
 _PLAIN = (
     "interfaces", "check", "drift", "counters", "listeners", "routes", "neighbours", "addresses",
-    "forwarding", "facts",
+    "forwarding", "facts", "forget_flows", "forget_neighbours", "forget_bound",
 )  # fmt: skip
 """The operations that are one call of the driver and one answer."""
 _ROWS = ("counters", "listeners", "routes", "neighbours", "addresses")

@@ -10,7 +10,7 @@ from dataplane import flowfilter, netlink, sysctl
 from dataplane.flowlayout import Layouts, address
 from dataplane.model import EVERY_FLOW, FlowMatch, Row
 
-_SUBSYSTEM, _GET = 1, 1
+_SUBSYSTEM, _GET, _DELETE = 1, 1, 2
 _MARK, _MARK_MASK = 8, 21
 _ASSURED, _SEEN_REPLY = 0x4, 0x2
 _TCP, _UDP, _ICMP, _ICMP6 = 6, 17, 1, 58
@@ -36,6 +36,15 @@ def flows(mark: int, mask: int, match: FlowMatch = EVERY_FLOW) -> Iterator[Row]:
                 found = row(layouts.read(message.body), now, timeouts)
                 if wanted is None or wanted(found):
                     yield found
+
+
+def forget(mark: int, mask: int) -> int:
+    """Delete the connections whose mark & mask == mark; how many there were. Raises NetlinkError."""
+    body = netlink.netfilter_header(0) + netlink.big32(_MARK, mark) + netlink.big32(_MARK_MASK, mask)
+    with netlink.Netlink() as kernel:
+        there = sum(1 for _ in kernel.dump(netlink.netfilter_type(_SUBSYSTEM, _GET), body))
+        kernel.request(netlink.netfilter_type(_SUBSYSTEM, _DELETE), body)
+    return there
 
 
 def row(values: dict[str, Any], now: float, timeouts: Timeouts) -> Row:

@@ -83,6 +83,18 @@ class Driver(Protocol):
     def probe(self, kind: str, address: str, port: int = 0) -> Iterator[str]:
         """Reach for an address from the engine ("ping", "traceroute", "tcp"); lines as they come."""
 
+    def forget_flows(self, mark: int, mask: int) -> int:
+        """Forget the connections whose mark & mask == mark; how many there were.
+
+        The next packet of each is taken for the first of a new one; a server that does not know it resets it.
+        """
+
+    def forget_neighbours(self) -> int:
+        """Forget the entries of ``neighbours`` that the kernel learned; how many there were."""
+
+    def forget_bound(self, mark: int, servers: tuple[str, ...]) -> int:
+        """Forget which clients of a service (its mark) are bound to servers (ip); how many there were."""
+
     def health(self, pool: str) -> list[Row]:
         """The servers of a watched pool, by its key.
 

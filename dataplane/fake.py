@@ -123,6 +123,24 @@ class FakeDriver:
             raise RefusedError(f"nothing reads {kind!r} from the kernel")
         return _NOTHING[kind]
 
+    def forget_flows(self, mark: int, mask: int) -> int:
+        self._asked("forget_flows")
+        gone = [row for row in self.flow_rows if row["mark"] & mask == mark]
+        self.flow_rows = [row for row in self.flow_rows if row not in gone]
+        return len(gone)
+
+    def forget_neighbours(self) -> int:
+        self._asked("forget_neighbours")
+        gone, self.neighbour_rows = self.neighbour_rows, []
+        return len(gone)
+
+    def forget_bound(self, mark: int, servers: tuple[str, ...]) -> int:
+        self._asked("forget_bound")
+        rows = self.fact_values.get("persisted", [])
+        gone = [row for row in rows if row["mark"] == mark and row["ip"] in servers]
+        self.fact_values["persisted"] = [row for row in rows if row not in gone]
+        return len(gone)
+
     def probe(self, kind: str, address: str, port: int = 0) -> Iterator[str]:
         self._asked("probe")
         return iter([f"{kind} {address} port {port}: {self.probe_answer}"])

@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
@@ -336,3 +336,18 @@ def neighbour_rows() -> list[Row]:
             for entry in kernel.get_neighbours(family=family)
             if entry["state"] in NEIGHBOUR_STATES
         ]
+
+
+def forget_neighbours() -> int:
+    """Delete what the kernel learned of its neighbours; how many there were. Raises what ERRORS says."""
+    with IPRoute() as kernel:
+        learned = [
+            entry
+            for family in (socket.AF_INET, socket.AF_INET6)
+            for entry in kernel.get_neighbours(family=family)
+            if NEIGHBOUR_STATES.get(entry["state"], "PERMANENT") != "PERMANENT"
+        ]
+        for entry in learned:
+            with suppress(NetlinkError):  # it may have gone meanwhile
+                kernel.neigh("del", ifindex=entry["ifindex"], dst=entry.get_attr("NDA_DST"), family=entry["family"])
+    return len(learned)

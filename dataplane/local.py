@@ -23,6 +23,7 @@ from dataplane import (
     nftread,
     nftrun,
     overlay,
+    persisted,
     probe,
     ratecount,
     ruleset,
@@ -366,6 +367,18 @@ class LocalDriver:
     def probe(self, kind: str, address: str, port: int = 0) -> Iterator[str]:
         with _reading(f"answer to a {kind}"):
             yield from probe.probe(kind, address, port)
+
+    def forget_flows(self, mark: int, mask: int) -> int:
+        with _reading("connections"):
+            return conntrack.forget(mark, mask)
+
+    def forget_neighbours(self) -> int:
+        with _reading("neighbours"):
+            return links.forget_neighbours()
+
+    def forget_bound(self, mark: int, servers: tuple[str, ...]) -> int:
+        with _reading("bound clients"):
+            return persisted.forget(mark, servers)
 
     @_reading("counters")
     def counters(self) -> dict[str, tuple[int, int]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from dataplane import netlink
+from dataplane import netlink, nftrun
 from dataplane.model import Row
 from dataplane.nft import TABLE
 
@@ -14,6 +14,7 @@ _GET_ELEMENTS = netlink.netfilter_type(10, 13)
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _KEY, _DATA, _TIMEOUT, _EXPIRATION = 1, 2, 4, 5
 _SIZES: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 16}
+_WORDS: dict[int, str] = {socket.AF_INET: "ip", socket.AF_INET6: "ip6"}
 
 
 def rows() -> list[Row]:
@@ -39,6 +40,25 @@ def rows() -> list[Row]:
                 }
             )
     return found
+
+
+def forget(mark: int, servers: Collection[str]) -> int:
+    """Delete the entries of a service that lead to these servers; how many there were. Raises RefusedError."""
+    commands, count = [], 0
+    for family, words in _WORDS.items():
+        known = _servers(family)
+        gone = []
+        for parts in _elements(family, "persisted"):
+            key, number = _value(parts[_KEY]), _word(_value(parts[_DATA]))
+            if _word(key) == mark and known.get((mark, number), ("", 0))[0] in servers:
+                gone.append((f"{mark} . {socket.inet_ntop(family, key[4 : 4 + _SIZES[family]])}", number))
+        if gone:  # added first, for it may have gone already
+            commands.append(f"add element {words} {TABLE} persisted {{ {', '.join(f'{k} : {n}' for k, n in gone)} }}")
+            commands.append(f"delete element {words} {TABLE} persisted {{ {', '.join(k for k, _ in gone)} }}")
+        count += len(gone)
+    if commands:
+        nftrun.load("\n".join(commands))
+    return count
 
 
 def _servers(family: int) -> dict[tuple[int, int], tuple[str, int]]:

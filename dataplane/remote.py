@@ -93,6 +93,15 @@ class RemoteDriver:
     def facts(self, kind: str) -> Any:
         return self._call("facts", kind, seconds=CHANGE_SECONDS)
 
+    def forget_flows(self, mark: int, mask: int) -> int:
+        return int(self._call("forget_flows", mark, mask, seconds=CHANGE_SECONDS))
+
+    def forget_neighbours(self) -> int:
+        return int(self._call("forget_neighbours", seconds=CHANGE_SECONDS))
+
+    def forget_bound(self, mark: int, servers: tuple[str, ...]) -> int:
+        return int(self._call("forget_bound", mark, servers, seconds=CHANGE_SECONDS))
+
     def probe(self, kind: str, address: str, port: int = 0) -> Iterator[str]:
         for part in self._parts("probe", kind, address, port):
             yield from part

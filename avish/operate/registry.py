@@ -9,6 +9,7 @@ from avish.operate import (
     drill,
     failover,
     flows,
+    forgetting,
     ftp,
     interfaces,
     pool,
@@ -60,10 +61,13 @@ _ONE_VRF: Mapping[str, Read] = {
     "se.bgp": stats.bgp,
     "se.capabilities": stats.capabilities,
     "se.reboot": serviceengine.reboot,
+    "se.forget_flows": forgetting.flowtable,
+    "se.forget_neighbours": forgetting.neighbours,
     "vs.detail": service_stats.detail,
     "vs.tcpstat": service_stats.tcpstat,
     "vs.udpstat": service_stats.udpstat,
     "vs.connections": service_stats.connections,
+    "vs.forget_connections": forgetting.connections,
     "vs.client": service_stats.clients,
     "vs.policy_stats": service_stats.policy_stats,
     "vs.policy_detail": service_stats.policy_detail,
@@ -78,6 +82,7 @@ _ONE_VRF: Mapping[str, Read] = {
     "pool.debug": pool_stats.debug,
     "pool.persistence": pool_stats.persistence,
     "pool.hmon": pool_stats.hmon,
+    "pool.forget_bound": forgetting.bound,
     "pool.algo": pool_stats.algo,
     "pool.vs": pool_stats.services,
     "se.probe": stats.probe,
@@ -96,6 +101,7 @@ _OF_ENGINES = frozenset({
     "vshash", "nat_flows", "route_flows", "natstat", "routestat", "flowtable", "flowtablestat",
     "tcp_flows", "tcp_flows_detail", "network_service", "route", "ip6route", "arptable", "ndtable", "interface",
     "interface_summary", "vnicdb", "vrf_ip_info", "ipstat", "icmpstat", "arpstat", "dosstat", "ip6stat", "icmp6stat",
+    "forget_flows", "forget_neighbours",
 })  # fmt: skip
 """Commands about an engine whose answer is that of all its VRFs together."""
 

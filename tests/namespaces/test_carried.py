@@ -56,6 +56,31 @@ def test_persistence_by_network_and_after_a_server_left(mixed):
     for ip, server in first.items():
         (now,) = names(mixed.call("c1", "tcp", "10.78.1.53", 80, 2, ip))
         assert now == server if server != "s1" else now in ("s2", "s3")
+    assert len(bound(mixed)) == 6
+    mixed.do("clear pool bound persistence\n")
+    assert bound(mixed) == []
+    mixed.call("c1", "tcp", "10.78.1.53", 80, 1)
+    assert len(bound(mixed)) == 1
+
+
+def bound(site):
+    """The clients that are bound to servers."""
+    return json.loads(site.shell("show pool bound persistence\n", "--json").stdout).get("persistence_entry", [])
+
+
+def test_cleared_connections_are_balanced_anew_and_those_of_others_go_on(mixed):
+    for name, ip in (("cleared", "10.78.1.97"), ("spared", "10.78.1.98")):
+        pool(mixed, name, {S1: ""}, TALK)
+        service(mixed, name, [ip], f"pool_ref {name}", TALK)
+    with talking(mixed, "c1", "10.78.1.97", 2) as cleared, talking(mixed, "c1", "10.78.1.98", 2) as spared:
+        assert cleared.ask() + spared.ask() == ["s1"] * 4
+        pool(mixed, "cleared", {S2: ""}, TALK)
+        mixed.do(f"configure pool cleared\nservers ip {S1} port {TALK}\nno enabled\nsave\nsave\n")
+        assert cleared.ask() == ["s1"] * 2
+        done = mixed.shell("clear virtualservice cleared connections\n", "--json")
+        assert json.loads(done.stdout)["num_forgotten"] == 2
+        assert cleared.ask() == ["ConnectionResetError"] * 2
+        assert spared.ask() == ["s1"] * 2
 
 
 def test_a_server_leaves_gracefully_or_at_once(mixed):

@@ -180,3 +180,23 @@ def test_an_engine_that_the_topology_no_longer_has(ftp_rig):
     assert answer.status == 503
     assert "ghost" in answer.body["error"]
     assert ftp_rig.show("serviceengine", "ghost", "runtime")["oper_status"]["state"] == "OPER_DOWN"
+
+
+def test_what_is_cleared_is_forgotten_by_the_kernels(ftp_rig):
+    driver = ftp_rig.drivers["se1"]
+    number = next(iter(driver.kernel.services))
+    driver.flow_rows = [flow(mark=number), flow(mark=number), flow()]
+    bound = {"mark": number, "client": "10.10.20.9", "ip": "10.10.40.101", "port": 21, "timeout": 60, "left": 9}
+    driver.fact_values["persisted"] = [bound, bound | {"ip": "10.99.0.1"}]
+    driver.neighbour_rows = [{"ip": "10.10.40.101", "mac": "02:00:00:00:00:01", "interface": "eth2", "state": "STALE"}]
+    for kind, name, api, count in (
+        ("virtualservice", "ftp-vs", "runtime/connections/forget", 2),
+        ("pool", "ftp-pool", "runtime/persistence/forget", 1),
+        ("serviceengine", "se1", "flowtable/forget", 1),
+        ("serviceengine", "se1", "arptable/forget", 1),
+        ("serviceengine", "se1", "ndtable/forget", 0),
+    ):
+        answer = ftp_rig.call("POST", f"/api/{kind}/{ftp_rig.one(kind, name)['uuid']}/{api}")
+        assert (answer.status, answer.body) == (200, {"name": name, "num_forgotten": count})
+    assert (driver.flow_rows, driver.neighbour_rows) == ([], [])
+    assert [row["ip"] for row in driver.fact_values["persisted"]] == ["10.99.0.1"]
