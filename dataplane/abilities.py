@@ -32,9 +32,15 @@ _PROBES: dict[str, tuple[str, str]] = {
         'chain x { type filter hook egress device "lo" priority 0; arp saddr ether set 00:00:5e:00:01:01; }',
         "CONFIG_NETFILTER_EGRESS, Linux 5.16",
     ),
+    "auto_gateway": (
+        """map m { type ipv4_addr : ether_addr; flags dynamic,timeout; timeout 1m; size 8; }
+        chain i { type filter hook ingress device "lo" priority 0; update @m { ip saddr : ether saddr }; }
+        chain o { type filter hook egress device "lo" priority 0; ether daddr set ip daddr map @m; }""",
+        "CONFIG_NETFILTER_EGRESS, Linux 5.16",
+    ),
 }
 """Name: what to try, and the kernel options that it needs."""
-_FAMILIES = {"virtual_mac": "netdev"}
+_FAMILIES = {"virtual_mac": "netdev", "auto_gateway": "netdev"}
 """Of those that are not tried in a table of IPv4."""
 
 
@@ -77,6 +83,8 @@ def refusals(plan: Plan, there: Mapping[str, bool]) -> list[str]:
 def _needs(step: Step) -> Iterator[tuple[str, str]]:
     if step.table == "timeouts" and step.key != "icmp":
         yield "flow_timeouts", "flowtable_profile"
+    if step.table == "switches" and step.key == "auto_gateway" and step.new:
+        yield "auto_gateway", "enable_auto_gateway"
     if step.table == "pairs" and step.new.vmac:
         yield "virtual_mac", "enable_vmac"
     if step.table != "services":

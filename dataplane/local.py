@@ -11,6 +11,7 @@ from typing import Any
 
 from dataplane import (
     abilities,
+    back,
     capture,
     conntrack,
     counters,
@@ -147,9 +148,12 @@ class LocalDriver:
                 found.append("forwarding was off")
                 for name in sysctl.forwarding():
                     sysctl.write(name, "1")
+            away = back.faults(on=self._shown.switches.get("auto_gateway", False)) if tables else []
+            if away:
+                back.follow(on=self._shown.switches.get("auto_gateway", False))
             if refused:
                 raise RefusedError("; ".join(refused))
-            return found
+            return found + away
 
     def leave(self, before: Mapping[str, str]) -> None:
         """Take away all that is ours, and put back the kernel settings of before. Raises RefusedError."""
@@ -334,6 +338,7 @@ class LocalDriver:
         state = self._shown
         found = [_in_words(step) for step in link_plan(state)]
         found += [difference for words in BOTH for difference in _compare(state, words)[1]]
+        found += back.faults(on=state.switches.get("auto_gateway", False))
         return found if sysctl.forwards() else [*found, "forwarding is off"]
 
     @_reading("interfaces")
@@ -421,6 +426,7 @@ def _set_kernel(state: SeState) -> None:
     """What rules cannot say. Raises RefusedError."""
     sysctl.remember_pings(state.timeouts.get("icmp"))
     sysctl.answer_everywhere(everywhere=not state.switches.get("own_interface_only"))
+    back.follow(on=state.switches.get("auto_gateway", False))
 
 
 @_reading("addresses and routes")

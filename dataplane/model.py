@@ -287,11 +287,11 @@ class SeState:
     """Everything one engine's namespace holds for us.
 
     ``addresses`` by ip, ``routes`` by prefix, ``services`` by id, ``nat`` by id,
-    ``switches``: "routing" True forwards packets that belong to no service, "own_interface_only" True
-    answers ARP for an address on its own interface only, ``timeouts``: seconds without packets
-    after which a flow that no service took is forgotten, by protocol and state ("tcp established", "udp replied",
-    "icmp"; see ``ruleset_flows``), ``probes`` by key of the monitor, ``pools``: those whose health is
-    watched, by key, ``pairs`` by number: addresses shared with another engine.
+    ``switches``: "routing" True forwards packets that belong to no service, "own_interface_only" True answers ARP for
+    an address on its own interface only, "auto_gateway" True sends answers back to where the question came from,
+    ``timeouts``: seconds without packets after which a flow that no service took is forgotten, by protocol and state
+    ("tcp established", "udp replied", "icmp"; see ``ruleset_flows``), ``probes`` by key of the monitor, ``pools``:
+    those whose health is watched, by key, ``pairs`` by number: addresses shared with another engine.
     """
 
     addresses: Mapping[str, Address] = field(default_factory=dict)

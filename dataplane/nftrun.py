@@ -70,6 +70,11 @@ def gate_listing(table: str) -> str | None:
     return _list("-s", "-t", "list", "table", "netdev", table)
 
 
+def ip_listing(table: str) -> str | None:
+    """A table of IPv4 as text, without the elements of its sets; None when there is none."""
+    return _list("-s", "-t", "list", "table", "ip", table)
+
+
 def counted_listing(table: str) -> str | None:
     """The table of a tap with the values of its counters; None when there is none. Raises RefusedError."""
     return _list("list", "table", "inet", table)

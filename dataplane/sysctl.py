@@ -18,6 +18,7 @@ _SETTINGS = {
 _PINGS = {"net/netfilter/nf_conntrack_icmp_timeout": "30", "net/netfilter/nf_conntrack_icmpv6_timeout": "30"}
 """How long an ICMP flow is remembered, as kernels have it; rules cannot say it."""
 _ARP_IGNORE = "net/ipv4/conf/all/arp_ignore"
+_REFLECT = "net/ipv4/fwmark_reflect"
 _PER_INTERFACE = {"rp_filter": "0", "send_redirects": "0"}
 
 
@@ -37,7 +38,7 @@ def write(name: str, value: str) -> None:
 
 def settings() -> dict[str, str]:
     """The values of all that is ever written here, as they are now. Raises OSError."""
-    names = [*_SETTINGS, *_PINGS, _ARP_IGNORE, *forwarding(), *(name for name, _ in _per_interface())]
+    names = [*_SETTINGS, *_PINGS, _ARP_IGNORE, _REFLECT, *forwarding(), *(name for name, _ in _per_interface())]
     return {name: read(name) for name in names}
 
 
@@ -75,6 +76,11 @@ def remember_pings(seconds: int | None) -> None:
 def answer_everywhere(*, everywhere: bool) -> None:
     """Whether ARP is answered for an address on every interface, or on its own only. Raises RefusedError."""
     write(_ARP_IGNORE, "0" if everywhere else "1")
+
+
+def reflect_marks(*, on: bool) -> None:
+    """Whether what the kernel answers by itself bears the mark of the question. Raises RefusedError."""
+    write(_REFLECT, "1" if on else "0")
 
 
 def forwarding() -> list[str]:

@@ -20,7 +20,7 @@ class Routing:
     """What the network service of one engine group asks for.
 
     ``addresses``: floating and NAT addresses; ``second``: those of them that follow the second pair; ``everywhere``:
-    each address is answered on every interface.
+    each address is answered on every interface; ``back``: answers go to where the question came from.
     """
 
     enabled: bool = False
@@ -29,11 +29,13 @@ class Routing:
     timeouts: Mapping[str, int] = field(default_factory=dict)
     second: frozenset[str] = frozenset()
     everywhere: bool = True
+    back: bool = False
 
     @property
     def switches(self) -> dict[str, bool]:
         """Switches of the engines besides that for routing."""
-        return {} if self.everywhere else {"own_interface_only": True}
+        given = {"own_interface_only": not self.everywhere, "auto_gateway": self.back}
+        return {name: True for name, wanted in given.items() if wanted}
 
 
 NO_ROUTING = Routing()
@@ -68,7 +70,8 @@ def _routing(config: Config, service: Body, ids: Ids) -> Routing:
     kinds.update(dict.fromkeys([item["addr"] for item in service.get("floating_intf_ip", [])], "floating"))
     times = _timeouts(service.get("flowtable_profile", {})) if enabled else {}
     everywhere = bool(service.get("enable_vip_on_all_interfaces", True))
-    return Routing(enabled, kinds, compile_policy(config, policy, ids), times, frozenset(second), everywhere)
+    back = bool(service.get("enable_auto_gateway"))
+    return Routing(enabled, kinds, compile_policy(config, policy, ids), times, frozenset(second), everywhere, back)
 
 
 def _timeouts(profile: Body) -> dict[str, int]:

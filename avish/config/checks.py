@@ -58,6 +58,7 @@ CHECKS: dict[str, Check] = {
         checks_routing.static_routes_once,
         checks_routing.vrf_has_engines,
         checks_routing.vmac_has_a_pair,
+        checks_routing.auto_gateway_of_ipv4,
         checks_routing.nat_ip_not_interface_ip_in_vrf,
         checks_routing.routing_moved_to_networkservice,
         checks_service.virtualservice_needs_vip_and_pool,

@@ -21,8 +21,6 @@ CARRIED = (
 """Algorithms that are built; the last two are refused by a check of their own."""
 LAYER_7_ACTIONS = ("RL_ACTION_LOCAL_RSP", "RL_ACTION_REDIRECT")
 UNROUTED = {
-    "enable_auto_gateway": "answers take the kernel's route, not the MAC address that the packet came from "
-    "(configure vrfcontext, static_routes)",
     "advertise_backend_networks": "there is no BGP to announce by; give the routers static routes",
     "routing_by_linux_ipstack": "all routing is by the Linux kernel",
 }

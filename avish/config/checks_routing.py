@@ -246,6 +246,16 @@ def vmac_has_a_pair(checked: Checked) -> Iterator[Issue]:
         )
 
 
+def auto_gateway_of_ipv4(checked: Checked) -> Iterator[Issue]:
+    """Where the questions of IPv6 clients come from is not remembered."""
+    routing = checked.body.get("routing_service", {})
+    if routing.get("enable_auto_gateway") and any(item["type"] == "V6" for _, item in _floating(checked.body)):
+        yield checked.warning(
+            "routing_service.enable_auto_gateway",
+            "is for IPv4: answers to IPv6 clients take the route (configure vrfcontext, static_routes)",
+        )
+
+
 def floating_ip_in_se_network(checked: Checked) -> Iterator[Issue]:
     """A floating address is reached through the network of an interface, and is nobody else's."""
     vrf = checked.body["vrf_ref"]

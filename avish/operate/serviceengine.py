@@ -195,6 +195,7 @@ def _network_service(view: View, body: Body, service: Body) -> dict[str, Any]:
             effect[field] = [ip for ip in addresses if ip in seen.own_addresses()]
     virtual = [row["vmac"] for row in seen.roles.values() if row["vmac"]]
     effect |= {"enable_vmac": bool(virtual)} | ({"vmac": virtual} if virtual else {})
+    effect["enable_auto_gateway"] = bool(seen.desired.switches.get("auto_gateway"))
     return {
         "network_service_name": service["name"],
         "network_service_uuid": service["uuid"],

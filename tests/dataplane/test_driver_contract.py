@@ -197,6 +197,7 @@ CHANGES = {
     "another rule first": replace(STATE, nat={**STATE.nat, 10: NatRule(10, ("a", 1), ("10.81.0.51",))}),
     "other matches": replace(STATE, nat={9: replace(STATE.nat[9], source=None, pool=("10.81.0.50", "10.81.0.51"))}),
     "routing off": replace(STATE, switches={}),
+    "answers go back": replace(STATE, switches={**STATE.switches, "auto_gateway": True}),
 }
 
 

@@ -128,6 +128,39 @@ def test_nat_and_routes_of_a_vrf_are_its_own(site):
     assert policy["rule_stats"][0]["hits"] == 1
 
 
+BACK = """
+configure networkservice global-routing
+routing_service {word}enable_auto_gateway
+save
+save
+"""
+
+
+def test_answers_go_back_to_where_the_question_came_from(site):
+    """Nobody tells the engine a way to the client behind the router; only in VRF global it finds one by itself."""
+    site.do("configure vrfcontext global\nno static_routes index 1\nsave\n")
+    try:
+        assert site.call("f1", "tcp", VIP, 80)[0] == "TimeoutError"
+        site.do(BACK.format(word=""))
+        assert site.call("f1", "tcp", VIP, 80)[0].split()[:2] == ["s1", "10.79.3.100"]
+        assert site.call("f1", "tcp", "10.79.2.101", 80)[0].split()[:2] == ["s1", "10.79.3.100"], "routed as well"
+        assert site.inside("f1", "ping", "-c", "1", "-W", "2", VIP).returncode == 0
+        assert site.call("c1", "tcp", VIP, 80)[0].split()[0] == "s1", "who needs no router"
+        assert site.avishd("check").returncode == 0
+        site.inside("se1", "nft", "delete", "table", "ip", "avish_back")
+        deadline = time.monotonic() + PATIENCE
+        while site.call("f1", "tcp", VIP, 80)[0].split()[0] != "s1":
+            assert time.monotonic() < deadline, "what others take away is put back"
+        (service, _) = shown(site, "show serviceengine se1 network-service")["network_service"]
+        assert service["routing_service"]["enable_auto_gateway"] is True
+        site.do(BACK.format(word="no "))
+        assert "5e90" not in site.inside("se1", "ip", "rule").stdout
+        assert "avish_back" not in site.inside("se1", "nft", "list", "tables").stdout
+        assert site.avishd("check").returncode == 0
+    finally:
+        site.do("configure vrfcontext global\nstatic_routes prefix 10.79.3.0/24 next_hop 10.79.1.254\nsave\nsave\n")
+
+
 def test_reached_for_from_an_engine_in_its_vrf(site):
     script = "test serviceengine se1 tcp 10.79.3.100 80{}\n"
     assert "connected" in site.do(script.format(" vrfcontext blue"))

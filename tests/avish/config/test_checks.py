@@ -40,7 +40,7 @@ def test_nat_does_not_go_with_the_linux_ipstack(ftp):
     assert has(ftp.errors("networkservice", name="ftp-routing", routing_service=service), "routing_by_linux_ipstack")
 
 
-@pytest.mark.parametrize("field", ["enable_auto_gateway", "advertise_backend_networks"])
+@pytest.mark.parametrize("field", ["advertise_backend_networks", "routing_by_linux_ipstack"])
 def test_what_routing_does_not_do_is_said_at_save(ftp, field):
     service = {**ROUTING, field: True}
     warnings = ftp.warnings("networkservice", name="ftp-routing", routing_service=service)

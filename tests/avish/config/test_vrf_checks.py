@@ -94,3 +94,22 @@ def test_an_address_of_an_interface_counts_in_its_vrf_only(coloured):
     vip = [{"vip_id": "1", "ip_address": "10.10.10.12"}]
     assert not coloured.errors("vsvip", name="v", vrf_context_ref="blue", vip=vip)
     assert "is the address of interface se2 eth1" in coloured.errors("vsvip", name="v", vip=vip)[0]
+
+
+@pytest.mark.parametrize("field", ["enable_vmac", "enable_auto_gateway"])
+def test_what_is_for_ipv4_only_is_said(world, field):
+    for name, last in (("se1", 1), ("se2", 2)):
+        world.engine(name, eth1=f"10.10.10.{last}/24", eth2=f"fd00::{last}/64")
+    world.put("serviceenginegroup", name="Default-Group", ha_mode="HA_MODE_LEGACY_ACTIVE_STANDBY")
+    fields = {"name": "n", "se_group_ref": "Default-Group", "service_type": "ROUTING_SERVICE"}
+    four = {field: True, "floating_intf_ip": ["10.10.10.9"]}
+    assert world.warnings("networkservice", **fields, routing_service=four) == []
+    (text,) = world.warnings("networkservice", **fields, routing_service={**four, "floating_intf_ip": ["fd00::9"]})
+    assert f"routing_service.{field}: is for IPv4" in text
+
+
+def test_a_virtual_mac_without_a_pair_is_said(world):
+    world.two_engines()
+    fields = {"name": "n", "se_group_ref": "Default-Group", "service_type": "ROUTING_SERVICE"}
+    (text,) = world.warnings("networkservice", **fields, routing_service={"enable_vmac": True})
+    assert "takes no effect: serviceenginegroup Default-Group has" in text
