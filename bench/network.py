@@ -65,24 +65,31 @@ class Controller:
         return max(int(line) for line in found.stdout.split()) / 1024
 
 
-async def _connected(controller, user="admin"):
+async def _connected(controller, user="admin", **more):
     import asyncssh
 
-    options = {"username": user, "client_keys": [controller.key], "known_hosts": None}
+    options = {"username": user, "client_keys": [controller.key], "known_hosts": None, **more}
     return await asyncssh.connect("127.0.0.1", controller.port("ssh"), **options)
+
+
+HUMAN = {"client_version": "OpenSSH_9.2"}
+"""By the name of a library the front would know that nobody looks at the terminal."""
 
 
 async def _to_prompt(controller):
     """Milliseconds from the connection to the prompt of a person's shell, which asks where the cursor is."""
     began = time.perf_counter()
-    connection = await _connected(controller)
+    connection = await _connected(controller, **HUMAN)
     process = await connection.create_process(term_type="xterm", term_size=(100, 30), encoding=None)
-    seen = b""
+    seen, asked = b"", 0
     while b"]: " not in seen:
         data = await process.stdout.read(65536)
         seen += data
-        if b"\x1b[6n" in data:
+        for _ in range(data.count(b"\x1b[6n")):
             process.stdin.write(b"\x1b[1;1R")
+            asked += 1
+    if not asked:
+        raise AssertionError("nobody asked for the cursor: this was no person's terminal")
     took = (time.perf_counter() - began) * 1000
     connection.close()
     return took

@@ -20,6 +20,7 @@ import figures
 import kernel
 import network
 import operations
+import people
 import scale
 import traffic
 import transactions
@@ -45,6 +46,7 @@ def measure(bin_dir):
     yield from scale.figures(bin_dir)
     yield from transactions.figures()
     yield from network.figures(bin_dir)
+    yield from people.figures(bin_dir)
     yield from captures.figures(bin_dir)
     yield from failover.figures(bin_dir)
 
