@@ -46,7 +46,7 @@ bench: setup ## Speed, each figure beside its floor
 	setup/install.sh --bench
 	$(BIN)/python bench/run.py
 
-soak: setup ## Ten minutes of many sessions while agents, front and controller are killed; nothing may be lost
+soak: setup ## Ten minutes of many sessions, captures, transfers and failovers while everything is killed; nothing may be lost
 	$(BIN)/python bench/soak.py
 
 docs: setup ## The manual, into site/

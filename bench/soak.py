@@ -1,7 +1,9 @@
-"""make soak: many sessions change things while agents, the SSH front and the controller are killed.
+"""make soak: many sessions change things, captures run, engines take over from each other and files are transferred,
+while agents, the SSH front and the controller are killed.
 
-Builds a lab of its own (root is needed) and leaves nothing behind. Exit 1 when an answered change is gone, an answer is
-wrong, or memory, descriptors or namespaces grow.
+In the first third everything is killed; then the controller, its front and one agent live on, so that what they leak
+can be seen. Builds a lab of its own (root is needed) and leaves nothing behind. Exit 1 when an answered change is
+gone, an answer or a transfer is wrong, or memory, descriptors, processes, namespaces or rules grow.
 """
 
 from __future__ import annotations
@@ -28,7 +30,15 @@ BIN = Path(sys.executable).parent
 TOPOLOGY = ROOT / "fixtures" / "topologies" / "active-ftp.yaml"
 PROMPT = re.compile(r"\[admin:[^\]]+\]: [\w:]*> $")
 PATIENCE = 60.0
-GROWTH_MB, GROWTH_FDS = 60, 40
+GROWTH_MB, GROWTH_FDS, GROWTH_PROCESSES = 60, 40, 4
+OUTAGE_SECONDS = 25.0
+"""Without one file transferred; an agent that was killed and a controller that comes back are within it."""
+RUNBOOK = ROOT / "fixtures" / "runbooks" / "active-ftp.avi"
+SERVED = {(ROOT / "fixtures/topologies/ftp" / name / "README.txt").read_text() for name in ("ftp1", "ftp2")}
+FETCH = ("curl", "-sS", "--max-time", "5", "--ftp-port", "10.10.20.100", "ftp://10.10.10.50/README.txt")
+ENGINES = ("se1", "se2")
+START = "debug serviceengine {0}\nflags flag debug_pcap_nat\nsave\nsave\n"
+STOP = "debug serviceengine {0}\nno flags debug_pcap_nat\nsave\n"
 
 
 def run(*words, text="", check=True):
@@ -47,6 +57,9 @@ class Site:
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key)
         self.up()
         self.avishd("key", "admin", f"{self.key}.pub")
+        run(BIN / "avish", "--home", self.home, "--min-output", "--file", RUNBOOK)
+        self.killed = 0
+        """How often something was killed so far."""
 
     def avishd(self, *words, check=True):
         return run(BIN / "avishd", *words, "--home", self.home, check=check)
@@ -68,14 +81,29 @@ class Site:
         return [pid, *map(int, children)]
 
     def weight(self):
-        """(MB, descriptors) of controller and front."""
+        """(MB, descriptors) of controller, front and the agent that lives on; (processes, rules) of the engines."""
         total, files = 0, 0
-        for pid in self.pids():
+        for pid in [*self.pids(), listener_pid(self.home / "run" / "se2.sock")]:
             status = Path(f"/proc/{pid}/status").read_text()
             found = re.search(r"VmRSS:\s+(\d+)", status)
             total += int(found[1]) // 1024 if found else 0
             files += len(list(Path(f"/proc/{pid}/fd").iterdir()))
-        return total, files
+        spaces = [f"{self.prefix}-{name}" for name in ENGINES]
+        processes = sum(len(run("ip", "netns", "pids", name).stdout.split()) for name in spaces)
+        rules = [sum(self._rules(name)) for name in spaces]
+        return total, files, processes, sum(rules)
+
+    @staticmethod
+    def _rules(space):
+        """Of each thing that nftables lists there but elements, which come and go."""
+        listed = json.loads(run("ip", "netns", "exec", space, "nft", "-j", "-t", "list", "ruleset").stdout)
+        return ["metainfo" not in one for one in listed["nftables"]]
+
+    async def shell(self, script, *options):
+        """(exit status, output, what was said) of a script at the local socket."""
+        words = [BIN / "avish", "--home", self.home, "--min-output", *options]
+        done = await asyncio.to_thread(run, *words, text=script, check=False)
+        return done.returncode, done.stdout, done.stderr
 
 
 class Worker:
@@ -130,13 +158,14 @@ class Worker:
         return text
 
 
-async def kill_things(site, until):
-    """Every few seconds something dies: an agent, the front, the controller."""
+async def kill_things(site, until, victims):
+    """Every few seconds something dies."""
     kills = 0
     while time.monotonic() < until - 15:
         await asyncio.sleep(random.uniform(4, 8))
-        victim = ("agent", "front", "controller")[kills % 3]
+        victim = victims[kills % len(victims)]
         pids = await asyncio.to_thread(lambda: site.pids() if site.status() else [])
+        site.killed += 1
         if victim == "agent":
             pid = await asyncio.to_thread(listener_pid, site.home / "run" / "se1.sock")
             if pid is not None:
@@ -149,11 +178,67 @@ async def kill_things(site, until):
     return kills
 
 
-async def soak(site, sessions, seconds):
-    workers = [Worker(site, number) for number in range(sessions)]
+async def capture_things(site, until, wrong):
+    """Captures, one after the other; how many there were. One that nothing disturbed has a file that holds packets."""
+    count = 0
+    while time.monotonic() < until - 15:
+        name, killed, began = ENGINES[count % 2], site.killed, time.time()
+        told = [await site.shell(START.format(name))]
+        await asyncio.sleep(random.uniform(2, 5))
+        told.append(await site.shell(STOP.format(name)))
+        undisturbed = killed == site.killed and not any(status for status, _, _ in told)
+        files = [path for path in (site.home / "captures").rglob("*.pcapng") if path.stat().st_mtime >= began]
+        if undisturbed and not files:
+            wrong.append(f"a capture on {name} left no file")
+        count += undisturbed
+        wrong += [said for _, _, said in told if "internal" in said]
+    for name in ENGINES:
+        await site.shell(STOP.format(name))
+    return count
+
+
+async def take_over(site, until, wrong):
+    """The other engine takes over, by command and because the active one fails; how often."""
+    count = tried = 0
+    while time.monotonic() < until - 15:
+        await asyncio.sleep(random.uniform(6, 10))
+        line = ("drill failover", "switchover serviceengine se1", "drill failover", "switchover serviceengine se2")
+        status, _, said = await site.shell(line[tried % len(line)] + "\n", "--json")
+        count, tried = count + (status == 0), tried + 1
+        if "internal" in said or status not in (0, 1, 69):
+            wrong.append(f"{line[tried % len(line)]}: {status} {said}")
+    return count
+
+
+async def transfer(site, until, wrong):
+    """Files over active FTP; how many."""
+    count, last, longest = 0, time.monotonic(), 0.0
+    while time.monotonic() < until:
+        words = ("ip", "netns", "exec", f"{site.prefix}-client1", *FETCH)
+        done = await asyncio.to_thread(run, *words, check=False)
+        if done.returncode == 0 and done.stdout not in SERVED:
+            wrong.append(f"a file came that nobody serves: {done.stdout[:100]!r}")
+        if done.returncode == 0:
+            count, longest, last = count + 1, max(longest, time.monotonic() - last), time.monotonic()
+        await asyncio.sleep(0.3)
+    longest = max(longest, time.monotonic() - last)
+    if longest > OUTAGE_SECONDS:
+        wrong.append(f"no file came for {longest:.1f} s")
+    return count, longest
+
+
+async def soak(site, sessions, seconds, victims):
+    """(the workers, kills, captures, takings over, (files, seconds without one), what went wrong)."""
+    workers, wrong = [Worker(site, number) for number in range(sessions)], []
     until = time.monotonic() + seconds
-    results = await asyncio.gather(kill_things(site, until), *(worker.work(until) for worker in workers))
-    return workers, results[0]
+    kills, captures, takings, files, *_ = await asyncio.gather(
+        kill_things(site, until, victims),
+        capture_things(site, until, wrong),
+        take_over(site, until, wrong),
+        transfer(site, until, wrong),
+        *(worker.work(until) for worker in workers),
+    )
+    return workers, (kills, captures, takings, *files), wrong
 
 
 def verdict(site, workers):
@@ -169,6 +254,39 @@ def verdict(site, workers):
     return wrong + ([] if check.returncode == 0 else [check.stdout.strip()])
 
 
+def _in_step(site):
+    """Wait until every engine holds the configuration again."""
+    until = time.monotonic() + PATIENCE
+    while any(one["status"] != "connected" for one in (site.status() or {"engines": [{"status": ""}]})["engines"]):
+        if time.monotonic() > until:
+            raise SystemExit("the engines do not come back in step")
+        time.sleep(0.2)
+
+
+def both_halves(site, options):
+    """All that is killed, then what lives on: (what was wrong, weights before and after the second half)."""
+    first = asyncio.run(soak(site, options.sessions, options.seconds / 3, ("agent", "front", "controller")))
+    _in_step(site)
+    wrong = first[2] + verdict(site, first[0])
+    print(_told(first), flush=True)
+    asyncio.run(soak(site, options.sessions, min(20, options.seconds), ("agent",)))  # what is used once is there then
+    _in_step(site)
+    before = site.weight()
+    second = asyncio.run(soak(site, options.sessions, options.seconds * 2 / 3, ("agent",)))
+    _in_step(site)
+    print(_told(second), flush=True)
+    return wrong + second[2] + verdict(site, second[0]), before, site.weight()
+
+
+def _told(phase):
+    workers, (kills, captures, takings, files, longest), _ = phase
+    changes = sum(worker.kept for worker in workers)
+    return (
+        f"{changes} changes of {len(workers)} sessions, {kills} kills, {captures} captures, {takings} takings over, "
+        f"{files} files (longest without one {longest:.1f} s)"
+    )
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=600)
@@ -178,16 +296,15 @@ def main():
         Path(folder).chmod(0o711)
         site = Site(folder)
         try:
-            asyncio.run(soak(site, options.sessions, min(20, options.seconds)))
-            before = site.weight()
-            workers, kills = asyncio.run(soak(site, options.sessions, options.seconds))
-            wrong, after = verdict(site, workers), site.weight()
+            wrong, before, after = both_halves(site, options)
         finally:
             site.down()
         spaces = run("ip", "netns", "list").stdout.count(site.prefix)
-    grown = after[0] - before[0] > GROWTH_MB or after[1] - before[1] > GROWTH_FDS
-    print(f"{sum(worker.kept for worker in workers)} changes of {options.sessions} sessions, {kills} kills")
-    print(f"memory {before[0]} -> {after[0]} MB, descriptors {before[1]} -> {after[1]}, namespaces left {spaces}")
+    limits = (GROWTH_MB, GROWTH_FDS, GROWTH_PROCESSES, 0)
+    grown = any(new - old > limit for old, new, limit in zip(before, after, limits, strict=True))
+    names = ("MB", "descriptors", "processes", "rules and tables")
+    print(", ".join(f"{old} -> {new} {name}" for old, new, name in zip(before, after, names, strict=True)))
+    print(f"namespaces left: {spaces}")
     print("\n".join(wrong[:20]) or "nothing was lost, every answer was right")
     return 1 if wrong or grown or spaces else 0
 
