@@ -1,8 +1,8 @@
 """FTP control connections, read along: which data connections they announce, and what the server made of them.
 
 Packets are logged where they are forwarded: there the destination is the server already, the source still the client,
-and what the engine itself sends (health tests) does not pass. Port 21 on the server's side only; the sessions seen last
-are kept, bounded in number.
+and what the engine itself sends (health tests) does not pass. Ports are those on the server's side: 21, and those of
+services that follow FTP or listen on 21. The sessions seen last are kept, bounded in number.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import re
 import threading
 import time
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
 from dataplane import netlink, nftread, nftrun
-from dataplane.model import Row
+from dataplane.model import Row, Service
 from dataplane.nflog import SUBSYSTEM
 
 _LOG = logging.getLogger(__name__)
@@ -29,14 +30,21 @@ _CONFIG, _PACKET = netlink.netfilter_type(SUBSYSTEM, 1), netlink.netfilter_type(
 _COMMAND, _MODE = 1, 2
 _BIND, _COPY_PACKET, _SNAPLEN = b"\x01", b"\x02", 600
 _PAYLOAD, _PREFIX = 9, 10
+_SET = "ports"
+_INET, _GET_ELEMENTS = 1, 13
+_LIST_TABLE, _LIST_SET, _LIST_ELEMENTS, _ELEMENT_KEY = 1, 2, 3, 1
 _RULES = f"""
 add table inet {TABLE}
 delete table inet {TABLE}
 table inet {TABLE} {{
+  set {_SET} {{
+    type inet_service
+    elements = {{ {PORT} }}
+  }}
   chain forward {{
     type filter hook forward priority 300; policy accept;
-    tcp dport {PORT} log prefix "c" snaplen {_SNAPLEN} group {GROUP}
-    tcp sport {PORT} log prefix "r" snaplen {_SNAPLEN} group {GROUP}
+    tcp dport @{_SET} log prefix "c" snaplen {_SNAPLEN} group {GROUP}
+    tcp sport @{_SET} log prefix "r" snaplen {_SNAPLEN} group {GROUP}
   }}
 }}
 """
@@ -44,6 +52,27 @@ _DATA_COMMANDS = ("LIST", "NLST", "RETR", "STOR", "APPE", "STOU", "MLSD")
 _QUADS = re.compile(rb"(\d{1,3},\d{1,3},\d{1,3},\d{1,3},\d{1,3},\d{1,3})")
 _EXTENDED = re.compile(rb"\((.)\1\1(\d{1,5})\1\)")
 Key = tuple[str, int, str]
+
+
+def ports_of(services: Iterable[Service]) -> frozenset[int]:
+    """Where the servers of services take control connections."""
+    found = {PORT}
+    for one in services:
+        ports = one.ftp.ports if one.ftp is not None else ()
+        if one.keep_port:
+            found.update(ports)
+        elif ports or any(listener.first == listener.last == PORT for listener in one.listeners):
+            found.update(port for _, port in one.slots)
+    return frozenset(found)
+
+
+def _ports_there() -> frozenset[int]:
+    """What the rules in the kernel read along; nothing when they are not there, or of a release before."""
+    header = netlink.netfilter_header(_INET)
+    body = header + netlink.text(_LIST_TABLE, TABLE) + netlink.text(_LIST_SET, _SET)
+    elements = [each for part in nftread.dump(_GET_ELEMENTS, body) for _, each in netlink.each(part[_LIST_ELEMENTS])]
+    keys = [netlink.parse(netlink.parse(element)[_ELEMENT_KEY])[1] for element in elements]
+    return frozenset(int.from_bytes(key[:2], "big") for key in keys)
 
 
 def forget() -> None:
@@ -56,6 +85,7 @@ class FtpWatch:
 
     def __init__(self) -> None:
         self.book = Book()
+        self._ports: frozenset[int] = frozenset()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -67,13 +97,23 @@ class FtpWatch:
             kernel.request(_CONFIG, header + netlink.attribute(_COMMAND, _BIND))
             mode = _SNAPLEN.to_bytes(4, "big") + _COPY_PACKET + b"\0"
             kernel.request(_CONFIG, header + netlink.attribute(_MODE, mode))
-            if ("inet", TABLE) not in nftread.tables():
+            self._ports = _ports_there()
+            if not self._ports:
                 nftrun.load(_RULES)
+                self._ports = frozenset({PORT})
         except BaseException:
             kernel.close()
             raise
         self._thread = threading.Thread(target=self._listen, args=(kernel,), daemon=True, name="ftp")
         self._thread.start()
+
+    def follow(self, ports: frozenset[int]) -> None:
+        """From now on these are read along. Raises RefusedError. Before ``start`` nothing is."""
+        if not self._ports or ports == self._ports:
+            return
+        wanted = ", ".join(map(str, sorted(ports)))
+        nftrun.load(f"flush set inet {TABLE} {_SET}\nadd element inet {TABLE} {_SET} {{ {wanted} }}\n")
+        self._ports = ports
 
     def stop(self) -> None:
         """End the thread; the rules stay until ``forget``."""

@@ -129,6 +129,7 @@ class LocalDriver:
             if refused:
                 raise RefusedError("; ".join(refused))
             self._held, self._shown = (state, revision), shown
+            self._follow_ftp()
             return changes
 
     def repair(self, *, tables: bool) -> list[str]:
@@ -211,6 +212,8 @@ class LocalDriver:
             with self._towards(target):
                 self._carry_out(plan, self._shown, shown)
                 self._held, self._shown = (target, revision), shown
+            if any(step.table == "services" for step in plan):
+                self._follow_ftp()
 
     def use(self, up: overlay.Up, changed: Iterable[str]) -> None:
         """From now on these are the usable servers; those of the pools ``changed`` have changed. Raises RefusedError.
@@ -246,6 +249,13 @@ class LocalDriver:
                 self._carry_out(plan, self._shown, shown)
                 self._shown = shown
             self._uneven = frozenset(one for one in numbers if self._shown.services[one] != even[one])
+
+    def _follow_ftp(self) -> None:
+        """Read the control connections of what is held along; that this fails takes nothing back."""
+        try:
+            self._ftp.follow(ftpwatch.ports_of(self.held.services.values()))
+        except RefusedError as error:
+            _LOG.warning("FTP is read along on other ports than configured: %s", error)
 
     def _weighable(self) -> frozenset[int]:
         """The services that balance by least connections; found anew only when services have changed."""

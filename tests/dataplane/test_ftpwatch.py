@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import socket
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.ftpwatch import Book
+from dataplane.ftpwatch import Book, ports_of
+from dataplane.model import Ftp, Listener, Service
 
 CLIENT, SERVER = "10.0.0.9", "10.1.0.1"
 
@@ -98,3 +100,13 @@ def test_the_number_of_sessions_is_bounded(book):
         book.packet(packet(b"NOOP\r\n", ports=(port, 21)), True, 1.0)
     rows = book.rows()
     assert (len(rows), rows[-1]["client_port"]) == (2000, 2099)
+
+
+def test_the_ports_are_those_of_the_servers_of_services_that_follow_ftp():
+    plain = Service(1, (Listener("10.0.0.1", "tcp", 80, 80),), "round_robin", ((SERVER, 8080),))
+    ported = replace(plain, id=2, ftp=Ftp((21,)), slots=((SERVER, 2121), (SERVER, 2122)))
+    kept = replace(ported, id=3, ftp=Ftp((990,)), keep_port=True)
+    assert ports_of([plain]) == {21}
+    classic = replace(plain, listeners=(Listener("10.0.0.1", "tcp", 21, 21),))
+    assert ports_of([classic, replace(classic, keep_port=True)]) == {21, 8080}
+    assert ports_of([plain, ported, kept]) == {21, 990, 2121, 2122}
