@@ -91,6 +91,8 @@ def _needs(step: Step) -> Iterator[tuple[str, str]]:
         return
     service: Service = step.new
     name = f"service {service.id}"
+    if service.idle:
+        yield "flow_timeouts", f"{name}: session_idle_timeout"
     if service.ftp is not None:
         yield "ftp_helper", f"{name}: a profile that follows FTP"
     if service.limits.connections or service.server_limits.connections:

@@ -233,7 +233,8 @@ class Service:
     ``branches`` are tried in order, the first that matches has the connection; ``policy`` is asked before all else.
     ``reserve``: further slots, each used when the servers before are all down. ``routed``: no server is chosen, the
     connection goes where the client sent it. ``close_when_down``: without servers it does not listen. ``pools``: keys
-    of those that the servers are from.
+    of those that the servers are from. ``idle``: by protocol, the seconds without packets after which a connection is
+    forgotten; of a protocol that is not in it, when the kernel thinks right.
     """
 
     id: int
@@ -254,6 +255,7 @@ class Service:
     routed: bool = False
     close_when_down: bool = False
     pools: tuple[str, ...] = ()
+    idle: tuple[tuple[Protocol, int], ...] = ()
 
     @property
     def open_listeners(self) -> tuple[Listener, ...]:

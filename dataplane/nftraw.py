@@ -25,7 +25,7 @@ _CREATE, _APPEND, _REQUEST, _ACK = 0x400, 0x800, 0x1, 0x4
 _HEADER = struct.Struct("=IHHII")
 _VALUE, _VERDICT = 1, 2
 _LIST_ENTRY = 1
-_COUNTER = 1
+_COUNTER, _TIMEOUT = 1, 7
 _ELEMENTS_PER_MESSAGE = 256
 _FAMILIES = {"ip": socket.AF_INET, "ip6": socket.AF_INET6}
 _VERDICTS = {"drop": 0, "accept": 1, "jump": -3, "goto": -4}
@@ -203,6 +203,10 @@ def _build_counter(found: re.Match[str], family: str) -> list[bytes]:  # noqa: A
     return [_expression("objref", big32(1, _COUNTER), text(2, found["name"]))]
 
 
+def _build_timeout(found: re.Match[str], family: str) -> list[bytes]:  # noqa: ARG001
+    return [_expression("objref", big32(1, _TIMEOUT), text(2, found["name"]))]
+
+
 def _build_mark(found: re.Match[str], family: str) -> list[bytes]:  # noqa: ARG001
     value = _immediate(attribute(_VALUE, _number(found["mark"], False)), _REGISTER)
     return [value, _expression("ct", big32(2, _CT_MARK_KEY), big32(4, _REGISTER))]
@@ -256,6 +260,7 @@ _SET_META_MARK = _expression("meta", big32(2, _MARK_KEY), big32(3, _REGISTER))
 _BEHIND = r"(?: offset (?P<offset>\d+))?"
 _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], list[bytes]]], ...] = (
     (re.compile(r'counter name "(?P<name>\w+)"'), _build_counter),
+    (re.compile(r'ct timeout set "(?P<name>\w+)"'), _build_timeout),
     (re.compile(r"ct mark set (?P<mark>0x[0-9a-f]{8})"), _build_mark),
     (re.compile(r"meta mark set numgen (?P<kind>inc|random) mod (?P<mod>\d+)" + _BEHIND), _build_turns),
     (

@@ -55,10 +55,11 @@ def touched(old: SeState, new: SeState, plan: Plan, words: Words = IPV4) -> tupl
     for step in plan:
         for draft, value in ((before, step.old), (after, step.new)):
             draft.add(step.table, value)
+    flows = not tables.isdisjoint(("switches", "timeouts")) or before.ftp or after.ftp or before.idle != after.idle
     for draft, state in ((before, old), (after, new)):
         if "nat" in tables and words is IPV4:
             draft.chains["nat"] = nat_chain(state.nat.values())
-        if not tables.isdisjoint(("switches", "timeouts")) or before.ftp or after.ftp:
+        if flows:
             draft.add_flows(state)
         if before.shares or after.shares:
             draft.chains |= shared_chains(state.services.values(), words)
@@ -96,7 +97,8 @@ def _routing_chains(words: Words) -> dict[str, Chain]:
 class _Draft:
     """A table in the making, or a part of one.
 
-    ``shares``: one of the services uses chains that depend on others; ``ftp``: the helper.
+    ``shares``: one of the services uses chains that depend on others; ``ftp``: the helper;
+    ``idle``: times of connections.
     """
 
     words: Words
@@ -106,6 +108,7 @@ class _Draft:
     objects: dict[str, tuple[str, ...]] = field(default_factory=dict)
     shares: bool = False
     ftp: bool = False
+    idle: set[tuple[str, int]] = field(default_factory=set)
 
     def table(self) -> Table:
         """All sets are named, filled or not: they exist before and after every change."""
@@ -124,6 +127,7 @@ class _Draft:
     def add_service(self, service: Service) -> None:
         """Nothing where it does not listen."""
         self.ftp |= service.ftp is not None
+        self.idle.update(service.idle)
         if not ruleset_service.appears(service, self.words):
             return
         listeners = [listener for listener in service.open_listeners if listener.version == self.words.version]
@@ -151,7 +155,9 @@ class _Draft:
         self.chains["forward"] = ruleset_flows.forward_of(state)
         self.chains["flow_timeouts"] = ruleset_flows.timeout_chain(state.timeouts)
         self.chains["helpers"] = ruleset_flows.helper_chain(self.words, ftp=ftp)
-        self.objects = ruleset_flows.objects(state.timeouts, self.words, ftp=ftp)
+        self.objects = ruleset_flows.objects(
+            state.timeouts, ruleset_flows.idles(state.services.values()), self.words, ftp=ftp
+        )
 
     def add_rule(self, rule: NatRule) -> None:
         if self.words is IPV4:

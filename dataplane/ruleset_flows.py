@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from dataplane.model import SeState
+from dataplane.model import Protocol, Service, SeState
 from dataplane.nft import Chain
 from dataplane.rulewords import Words
 
@@ -16,6 +16,9 @@ _NUMBERS = {"tcp": 6, "udp": 17}
 _UNLISTED = {"syn_sent": 120, "syn_recv": 60, "established": 432000, "fin_wait": 120, "close_wait": 60, "last_ack": 30,
              "time_wait": 120, "close": 10, "unreplied": 30, "replied": 180}  # fmt: skip
 """What nft takes for the usual and does not list."""
+_IDLE_STATES = {"tcp": ("tcp established",), "udp": ("udp unreplied", "udp replied")}
+"""Of a connection that no packet comes for."""
+Idle = tuple[Protocol, int]
 
 
 def forward_chain(*, routing: bool, timed: bool = False) -> Chain:
@@ -53,12 +56,32 @@ def timeout_chain(timeouts: Mapping[str, int]) -> Chain:
     )
 
 
-def objects(timeouts: Mapping[str, int], words: Words, *, ftp: bool) -> dict[str, tuple[str, ...]]:
+def idle_rules(service: Service) -> Iterator[str]:
+    """Give a new connection of a service its time; an object of another protocol does nothing."""
+    for idle in service.idle:
+        for protocol, parts in _idle_policies(idle).items():
+            yield f'ct timeout set "{_name(protocol, parts)}"'
+
+
+def _idle_policies(idle: Idle) -> dict[str, list[str]]:
+    protocol, seconds = idle
+    return policies(dict.fromkeys(_IDLE_STATES[protocol], seconds))
+
+
+def idles(services: Iterable[Service]) -> set[Idle]:
+    """The times that services give their connections."""
+    return {idle for one in {service.idle for service in services} for idle in one}
+
+
+def objects(
+    timeouts: Mapping[str, int], idle: Iterable[Idle], words: Words, *, ftp: bool
+) -> dict[str, tuple[str, ...]]:
     """The connection tracking objects of a table, named by what is in them: another content is another object."""
     layer = f"l3proto {words.family}"
     times = {
         f"ct timeout {_name(protocol, parts)}": (f"protocol {protocol}", layer, f"policy = {{ {', '.join(parts)} }}")
-        for protocol, parts in policies(timeouts).items()
+        for group in (policies(timeouts), *map(_idle_policies, sorted(idle)))
+        for protocol, parts in group.items()
     }
     return {**({"ct helper ftp": ('type "ftp" protocol tcp', layer)} if ftp else {}), **times}
 
@@ -76,4 +99,4 @@ def helper_chain(words: Words, *, ftp: bool) -> Chain:
 
 def _name(protocol: str, parts: list[str]) -> str:
     values = "_".join(part.replace(" : ", "") for part in parts)
-    return f"routed_{protocol}_{values}"
+    return f"idle_{protocol}_{values}"

@@ -15,6 +15,7 @@ from zlib import crc32
 from dataplane.model import Branch, Limits, Persistence, Picker, Rate, SecurityRule, Service, security_counter, version
 from dataplane.model import service_counter as counter_of
 from dataplane.nft import Chain, ElementSet
+from dataplane.ruleset_flows import idle_rules
 from dataplane.ruleset_match import Conditions, guards
 from dataplane.rulewords import SEED, Words, counted, mark
 
@@ -238,6 +239,7 @@ def service_chains(service: Service, words: Words) -> dict[str, Chain]:
         jumps = [f"jump {name}_rule_{rule.index}" for rule in service.policy if f"{name}_rule_{rule.index}" in chains]
         chains[name] = Chain((*jumps, f"goto {taken}"))
     rules = [*_limits(service.limits, words), counted(counter_of(service.id)), f"ct mark set {mark(service.id)}"]
+    rules += idle_rules(service)
     offset = len(slots_of(service, words))
     for number, branch in enumerate(service.branches, 1):
         lines = guards(_conditions(branch), words)

@@ -10,6 +10,7 @@ from avish.config.config import Body, Config
 from avish.config.services import (
     PROTOCOLS,
     ftp_settings,
+    idle_times,
     port_ranges,
     profile_type,
     snat_addresses,
@@ -47,6 +48,7 @@ def compile_service(config: Config, body: Body, number: int) -> Service | None:
         routed=servers.routed,
         close_when_down=bool(body.get("remove_listening_port_on_vs_down")),
         pools=tuple(pools_of(config, body)),
+        idle=idle_times(config, body),
     )
 
 

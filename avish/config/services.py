@@ -17,6 +17,10 @@ PROTOCOLS: dict[str, Protocol] = {
     "PROTOCOL_TYPE_UDP_PROXY": "udp",
 }
 """Types of network profile that are carried, and as what."""
+_IDLE_SECONDS = {
+    "PROTOCOL_TYPE_TCP_FAST_PATH": 300, "PROTOCOL_TYPE_UDP_FAST_PATH": 10, "PROTOCOL_TYPE_UDP_PROXY": 10,
+}  # fmt: skip
+"""Where a profile has no settings of its type."""
 FTP_TYPE = "APP_SERVICE_TYPE_L4_FTP"
 
 
@@ -41,6 +45,31 @@ def profile_type(config: Config, ref: str | None) -> str:
     """The type of a network profile; "" when there is none."""
     profile = config.target(ref)
     return str(profile["profile"]["type"]) if profile else ""
+
+
+def idle_times(config: Config, service: Body) -> tuple[tuple[Protocol, int], ...]:
+    """By protocol, the seconds without packets that the network profiles of a virtual service give a connection.
+
+    Of several profiles of a protocol the longest time counts; one that gives none, or never ends one, is left out.
+    """
+    refs = [service.get("network_profile_ref")]
+    refs += [item.get("override_network_profile_ref") for item in service.get("services", [])]
+    found: dict[Protocol, int] = {}
+    for ref in dict.fromkeys(ref for ref in refs if ref):
+        kind = profile_type(config, ref)
+        protocol, seconds = PROTOCOLS.get(kind), _idle_seconds(kind, config.target(ref) or {})
+        if protocol is not None and seconds:
+            found[protocol] = max(seconds, found.get(protocol, 0))
+    return tuple(sorted(found.items()))
+
+
+def _idle_seconds(kind: str, body: Body) -> int:
+    """Of a proxy only where idle connections are closed: it would keep others alive by packets of its own."""
+    settings = body.get("profile", {}).get(f"{kind.removeprefix('PROTOCOL_TYPE_').lower()}_profile", {})
+    if kind == "PROTOCOL_TYPE_TCP_PROXY":
+        closes = settings.get("idle_connection_type") == "CLOSE_IDLE"
+        return int(settings.get("idle_connection_timeout", 600)) if closes else 0
+    return int(settings.get("session_idle_timeout", _IDLE_SECONDS.get(kind, 0)))
 
 
 def port_ranges(config: Config, service: Body) -> Iterator[PortRange]:

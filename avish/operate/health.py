@@ -77,6 +77,8 @@ def _pool_status(view: View, pool: Body) -> Status:
         return DISABLED
     if next(users_of_pool(view.config, pool["uuid"]), None) is None:
         return UNUSED
+    if pool.get("routing_pool"):
+        return up(None, "it only routes: there are no servers to be down")
     if not any(server.get("enabled", True) for server in pool.get("servers", [])):
         return down(None, "no server is enabled")
     engine = watcher(view, pool)

@@ -115,6 +115,7 @@ SERVICES = [
         server_limits=ServerLimits(3, Rate(7, "hour", 9)),
         snat_to=("10.0.0.99", "fd00::98", "fd00::99"),
         ftp=Ftp((21, 2121), active=False),
+        idle=(("tcp", 300), ("udp", 30)),
     ),
     Service(
         6,
@@ -147,6 +148,7 @@ SERVICES = [
             SecurityRule(7, Match(), "limit", Rate(3, "day", 4)),
             SecurityRule(9, Match(AddressMatch(("fd09::1",), negate=True)), "allow"),
         ),
+        idle=(("udp", 2),),
     ),
     Service(
         7,
@@ -226,6 +228,7 @@ def _service(draw, number):
         draw(st.sampled_from([(), (Leaving("10.0.0.251", 80, 60), Leaving("fd00::251", 80, -1))])),
         draw(st.sampled_from([None, Persistence(24, 300), Persistence(32, 60)])),
         draw(st.sampled_from([Limits(), Limits(Rate(3, reset=True)), Limits(connections=7)])),
+        idle=draw(st.sampled_from([(), (("tcp", 300),), (("tcp", 5), ("udp", 10))])),
     )
 
 

@@ -29,7 +29,7 @@ def test_both_engines(ftp):
     pool, monitor = (
         ftp.config.named(*names)["uuid"] for names in (("pool", "ftp-pool"), ("healthmonitor", "System-TCP"))
     )
-    service = replace(SERVICE, pools=(pool,))
+    service = replace(SERVICE, pools=(pool,), idle=(("tcp", 300),))
     health = {
         "probes": {monitor: Probe("System-TCP", "tcp")},
         "pools": {pool: Watch(SERVICE.slots, (monitor,), passive=True)},
