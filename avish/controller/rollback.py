@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from avish.config.config import Change, Config
+from avish.config.engines import engines
 from avish.config.store import Store, Who
 from avish.config.transaction import Restore
-from avish.config.wellknown import ENGINE, FOUND
+from avish.config.wellknown import ENGINE, FOUND, VRF
 from avish.controller.access import Caller, Scope
 from avish.controller.commit import Ask, Committer, Outcome
 from avish.controller.confirm import Confirmations, Pending, Terms
@@ -100,8 +101,10 @@ class Rollbacks:
         return outcome
 
     def _restore(self, config: Config, change: Change) -> Restore | None:
-        """Engines that run keep their objects, and what was found of their kernels."""
+        """Engines that run keep their objects, what was found of their kernels, and the VRFs that they are in."""
         present = config.get(change.type, change.uuid)
+        if change.type == VRF and change.body is None and any(one.vrf_uuid == change.uuid for one in engines(config)):
+            return None
         if change.type != ENGINE or present is None or present["name"] not in self._engines:
             return Restore(change.type, change.uuid, change.body)
         if change.body is None:

@@ -67,3 +67,10 @@ def test_a_nat_policy_of_two_vrfs_is_counted_once(two):
         two.drivers[place].counter_values[f"nat_{number}_hits"] = (count, 0)
     (policy,) = two.show("serviceengine", "se1", "natpolicystat")["nat_policy"]
     assert [rule["hits"] for rule in policy["rule_stats"]] == [7]
+
+
+def test_a_vrf_in_which_engines_are_stays_through_a_rollback(two):
+    assert two.call("POST", "/api/rollback", {"to": 1}).status == 200
+    assert two.one("vrfcontext", "blue")
+    assert two.get("/api/virtualservice")["count"] == 0
+    assert two.head.state("se1/blue").services == {}
