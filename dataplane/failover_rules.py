@@ -19,7 +19,7 @@ from dataplane.failover_model import Pair
 from dataplane.model import Address, version
 
 TABLE = "avish_pair"
-_VRRP = ("ip protocol 112 @th,8,8", "ip6 nexthdr 112 @th,8,8")
+_VRRP = {4: "ip protocol 112 @th,8,8", 6: "ip6 nexthdr 112 @th,8,8"}
 _IN, _OUT = "meta iiftype", "meta oiftype"
 _PRIORITY = {True: 150, False: 100}
 
@@ -124,7 +124,8 @@ def _rules_in(pairs: Mapping[int, Pair]) -> Iterator[str]:
 def _rules_out(number: int, pair: Pair) -> Iterator[str]:
     """A heartbeat of priority 0 ends the engine's time at once: it has stopped."""
     timed = f"update @live_{number} {{ {_OUT} timeout {round(1000 * pair.silence)}ms }}"
-    for ours in (f"{vrrp} {number}" for vrrp in _VRRP):
+    for family in sorted({version(link.own) for link in pair.links}):
+        ours = f"{_VRRP[family]} {number}"
         yield f"{ours} @th,16,8 0 delete @live_{number} {{ {_OUT} }} accept"
         yield f"{ours} {_OUT} @live_{number} {timed} accept"
         yield f"{ours} {_OUT} @fresh_{number} delete @fresh_{number} {{ {_OUT} }} {timed} accept"
