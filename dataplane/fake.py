@@ -20,8 +20,6 @@ from dataplane.model import (
     Row,
     SeState,
     nat_counters,
-    security_counter,
-    service_counter,
     version,
 )
 from dataplane.refusals import Surroundings, refusals
@@ -147,8 +145,7 @@ class FakeDriver:
 
     def counters(self) -> dict[str, tuple[int, int]]:
         self._asked("counters")
-        names = [service_counter(number) for number in self.kernel.services]
-        names += [security_counter(one.id, rule.index) for one in self.kernel.services.values() for rule in one.policy]
+        names = [name for one in self.kernel.services.values() for name in sorted(one.counters)]
         names += [name for number in self.kernel.nat for name in nat_counters(number)]
         return {name: self.counter_values.get(name, (0, 0)) for name in names}
 

@@ -1,8 +1,10 @@
-"""Slots of services that balance by least connections: weighed anew from the flows there are. Pure.
+"""Slots of services whose choice depends on the flows there are: weighed anew each second. Pure.
 
-The kernel has no such choice. The next connections are dealt out in advance: each to the server that then has the
-fewest for its weight, for as many as have come in the last round, so that a server that lags behind gets all of them
-and none runs ahead.
+Servers that have as many connections as they may are left out; the kernel itself refuses what comes sooner.
+
+Of least connections the kernel has no notion. The next connections are dealt out in advance: each to the server that
+then has the fewest for its weight, for as many as have come in the last round, so that a server that lags behind gets
+all of them and none runs ahead.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from heapq import heapify, heapreplace
 from typing import TypeVar
 
 from dataplane.diff import Plan, Step
-from dataplane.model import Branch, Row, Service
+from dataplane.model import Branch, Leaving, Row, Service
+from dataplane.overlay import slots_without
 
 Server = tuple[str, int]
 Key = tuple[int, str, int]
@@ -54,7 +57,7 @@ def load_of(rows: Iterable[Row]) -> Load:
 
 
 def weighable(services: Mapping[int, Service]) -> frozenset[int]:
-    """The numbers of those with servers to choose from by least connections."""
+    """The numbers of those with servers to choose from by least connections, or servers that may be full."""
     return frozenset(number for number, service in services.items() if any(map(_weighable, _choices(service))))
 
 
@@ -68,8 +71,9 @@ def plan(even: Mapping[int, Service], shown: Mapping[int, Service], load: Load) 
 
 def _steps(even: Mapping[int, Service], shown: Mapping[int, Service], load: Load) -> Iterator[Step]:
     for number, service in even.items():
-        branches = tuple(_weighed(branch, number, load) for branch in service.branches)
-        new = replace(_weighed(service, number, load), branches=branches)
+        branches = tuple(_weighed(_with_room(branch, number, load), number, load) for branch in service.branches)
+        own = service if service.close_when_down else _with_room(service, number, load)
+        new = replace(_weighed(own, number, load), branches=branches)
         if new != shown[number]:
             yield Step("put", "services", number, shown[number], new)
 
@@ -79,11 +83,29 @@ def _choices(service: Service) -> tuple[Service | Branch, ...]:
 
 
 def _weighable(choice: Service | Branch) -> bool:
-    return choice.picker == "least_connections" and len(set(choice.slots)) > 1
+    by_count = choice.picker == "least_connections" and len(set(choice.slots)) > 1
+    return by_count or (choice.server_limits.connections > 0 and not is_alone(choice))
+
+
+def is_alone(choice: Service | Branch) -> bool:
+    """Whether no other server could take what one cannot."""
+    return len({*choice.slots, *((one.ip, one.port) for one in choice.leaving)}) < 2
+
+
+def _with_room(choice: C, number: int, load: Load) -> C:
+    """Without the servers that are full; what is open to them goes on. Of one that is alone the kernel refuses."""
+    most, servers = choice.server_limits.connections, dict.fromkeys(choice.slots)
+    if not most or is_alone(choice):
+        return choice
+    full = frozenset(one for one in servers if load.open[number, one[0], 0 if choice.keep_port else one[1]] >= most)
+    if not full:
+        return choice
+    leaving = choice.leaving + tuple(Leaving(*one, -1) for one in servers if one in full)
+    return replace(choice, slots=slots_without(choice.picker, choice.slots, full), leaving=leaving)
 
 
 def _weighed(choice: C, number: int, load: Load) -> C:
-    if not _weighable(choice):
+    if choice.picker != "least_connections" or len(set(choice.slots)) < 2:
         return choice
     length = min(_MOST, max(len(choice.slots), load.fresh[number]))
     slots = [one for six in (False, True) for one in _dealt(_of_version(choice, six=six), length, number, choice, load)]

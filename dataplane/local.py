@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ from dataplane.taps import CaptureSpec
 
 _LOG = logging.getLogger(__name__)
 _LINK_TABLES = ("addresses", "routes")
+_WORTH_A_THREAD = 100
+"""Steps of addresses and routes."""
 
 
 @contextmanager
@@ -116,9 +119,9 @@ class LocalDriver:
             self._held = None
             steps = link_plan(state)
             changes = [_in_words(step) for step in steps]
-            refused = _attempt([step for step in steps if step.op == "put"])
-            shown = overlay.effective_state(state, self._up)
-            changes += self._sync_table(shown)
+            with _beside([step for step in steps if step.op == "put"]) as refused:
+                shown = overlay.effective_state(state, self._up)
+                changes += self._sync_table(shown)
             if not sysctl.forwards():
                 changes.append("forwarding was off")
             sysctl.prepare()
@@ -472,6 +475,22 @@ def _attempt(steps: list[Step]) -> list[str]:
         except RefusedError as error:
             refused.append(str(error))
     return refused
+
+
+@contextmanager
+def _beside(steps: list[Step]) -> Iterator[list[str]]:
+    """Carry out what can be while other work is done, where it is worth it; the refusals are there afterwards.
+
+    For thousands of addresses the kernel takes as long as nft for the rules.
+    """
+    if len(steps) < _WORTH_A_THREAD:
+        yield _attempt(steps)
+        return
+    refused: list[str] = []
+    with ThreadPoolExecutor(1) as other:
+        found = other.submit(_attempt, steps)
+        yield refused
+        refused += found.result()
 
 
 def _link_steps(plan: Plan, op: str) -> list[Step]:

@@ -32,6 +32,14 @@ def security_counter(number: int, index: int) -> str:
     return f"service_{number}_rule_{index}"
 
 
+def over_counter(number: int, limit: str) -> str:
+    """The name of the counter of what a limit of a service did not let pass.
+
+    ``limit``: "rate", "client_rate" and "connections" of ``Limits``, "rule_INDEX" of a rule that limits.
+    """
+    return f"service_{number}_over_{limit}"
+
+
 def nat_counters(number: int) -> tuple[str, str]:
     """The names of the counters of a NAT rule: how many flows were compared with it, how many it took."""
     return f"nat_{number}_evaluated", f"nat_{number}_hits"
@@ -256,6 +264,19 @@ class Service:
     close_when_down: bool = False
     pools: tuple[str, ...] = ()
     idle: tuple[tuple[Protocol, int], ...] = ()
+
+    @property
+    def counters(self) -> set[str]:
+        """The names of its counters."""
+        limits = self.limits
+        over = {"client_rate": limits.client_rate, "rate": limits.rate, "connections": limits.connections}
+        over |= {f"rule_{rule.index}": rule.action == "limit" for rule in self.policy}
+        names = {security_counter(self.id, rule.index) for rule in self.policy}
+        return {
+            service_counter(self.id),
+            *names,
+            *(over_counter(self.id, name) for name, there in over.items() if there),
+        }
 
     @property
     def open_listeners(self) -> tuple[Listener, ...]:

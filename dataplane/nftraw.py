@@ -249,11 +249,12 @@ def _build_reject(found: re.Match[str], family: str) -> list[bytes]:  # noqa: AR
     return [_expression("reject", big32(1, 0), attribute(2, bytes([_PORT_UNREACHABLE[family]])))]
 
 
-def _build_rate(found: re.Match[str], family: str) -> list[bytes]:  # noqa: ARG001
+def _build_rate(found: re.Match[str], family: str) -> list[bytes]:
     rate, unit = int(found["count"]).to_bytes(8, "big"), _UNITS[found["unit"]].to_bytes(8, "big")
     burst = int(found["burst"] or _KERNEL_BURST)
     limit = [attribute(1, rate), attribute(2, unit), big32(3, burst), big32(4, 0), big32(5, 1)]
-    return [_expression("limit", *limit), _immediate(_verdict(found["then"]), 0)]
+    counter = _build_counter(found, family) if found["name"] else []
+    return [_expression("limit", *limit), *counter, _immediate(_verdict(found["then"]), 0)]
 
 
 _SET_META_MARK = _expression("meta", big32(2, _MARK_KEY), big32(3, _REGISTER))
@@ -272,7 +273,8 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], list[bytes]]
     (re.compile(r"reject"), _build_reject),
     (
         re.compile(
-            r"limit rate over (?P<count>\d+)/(?P<unit>\w+)(?: burst (?P<burst>\d+) packets)? (?P<then>drop|goto \w+)"
+            r"limit rate over (?P<count>\d+)/(?P<unit>\w+)(?: burst (?P<burst>\d+) packets)?"
+            r"(?: counter name \"(?P<name>\w+)\")? (?P<then>drop|goto \w+)"
         ),
         _build_rate,
     ),

@@ -49,7 +49,7 @@ def _choice(choice: C, down: frozenset[Server], *, insists: bool) -> C:
     tiers = [choice.slots, *choice.reserve]
     if down.isdisjoint(tiers[0]):
         return choice
-    left = (_slots(choice.picker, tier, down) for tier in tiers)
+    left = (slots_without(choice.picker, tier, down) for tier in tiers)
     slots = next((tier for tier in left if tier), ())
     known = {(one.ip, one.port) for one in choice.leaving} | set(slots)
     others = dict.fromkeys(server for tier in tiers for server in tier if server not in known)
@@ -57,8 +57,8 @@ def _choice(choice: C, down: frozenset[Server], *, insists: bool) -> C:
     return replace(choice, slots=slots, leaving=choice.leaving + leaving)
 
 
-def _slots(picker: str, slots: tuple[Server, ...], down: frozenset[Server]) -> tuple[Server, ...]:
-    """In a table that is hashed into, the slots of the servers that stay stay where they are."""
+def slots_without(picker: str, slots: tuple[Server, ...], down: frozenset[Server]) -> tuple[Server, ...]:
+    """Without some servers. In a table that is hashed into, the slots of the servers that stay stay where they are."""
     left = tuple(server for server in slots if server not in down)
     if picker not in HASHES or not left:
         return left

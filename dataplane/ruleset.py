@@ -18,7 +18,7 @@ from typing import Any
 from dataplane import ruleset_flows, ruleset_service
 from dataplane.diff import Plan
 from dataplane.errors import RefusedError
-from dataplane.model import Listener, NatRule, Service, SeState, nat_counters, security_counter, service_counter
+from dataplane.model import Listener, NatRule, Service, SeState, nat_counters
 from dataplane.nft import Chain, Table
 from dataplane.ruleset_nat import nat_chain, rule_chains
 from dataplane.ruleset_service import SERVICE_CHAIN, shared_chains
@@ -132,8 +132,7 @@ class _Draft:
             return
         listeners = [listener for listener in service.open_listeners if listener.version == self.words.version]
         name = f"{SERVICE_CHAIN}{service.id}"
-        self.counters.add(service_counter(service.id))
-        self.counters.update(security_counter(service.id, rule.index) for rule in service.policy)
+        self.counters |= service.counters
         self.chains |= ruleset_service.service_chains(service, self.words)
         self.shares |= ruleset_service.shares(service)
         for listener in listeners:

@@ -12,7 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from zlib import crc32
 
-from dataplane.model import Branch, Limits, Persistence, Picker, Rate, SecurityRule, Service, security_counter, version
+from dataplane.leastconn import is_alone
+from dataplane.model import (
+    Branch,
+    Persistence,
+    Picker,
+    Rate,
+    SecurityRule,
+    Service,
+    over_counter,
+    security_counter,
+    version,
+)
 from dataplane.model import service_counter as counter_of
 from dataplane.nft import Chain, ElementSet
 from dataplane.ruleset_flows import idle_rules
@@ -157,9 +168,10 @@ def shared_chains(every: Iterable[Service], words: Words) -> dict[str, Chain]:
         chains |= _persistence_chains(persistence, words)
     for count in sorted({len(callers(service, words)) for service in services} - {0, 1}):
         chains[f"snat_of_{count}"] = Chain(tuple(_caller_rules(count, words)))
-    limited = {_limit_name(one): one.server_limits for service in services for one in choices(service)}
+    limited = {_limit_name(one): one for service in services for one in choices(service)}
     for name in sorted(limited.keys() - {""}):
-        chains[name] = Chain(tuple(_server_limit_rules(limited[name].connections, limited[name].rate, words)))
+        limits, alone = limited[name].server_limits, is_alone(limited[name])
+        chains[name] = Chain(tuple(_server_limit_rules(limits.connections, limits.rate, words, alone=alone)))
     return chains
 
 
@@ -174,10 +186,11 @@ def _caller_rules(count: int, words: Words) -> Iterator[str]:
     yield "snat to ct mark . meta mark map @snat_pools"
 
 
-def _server_limit_rules(connections: int, rate: Rate | None, words: Words) -> Iterator[str]:
+def _server_limit_rules(connections: int, rate: Rate | None, words: Words, *, alone: bool) -> Iterator[str]:
+    """A client whose call is dropped calls again, and meets another server."""
     server = f"ct mark . {words.destination} . th dport"
     if connections:
-        yield f"add @server_connections {{ {server} ct count over {connections} }} goto refuse"
+        yield f"add @server_connections {{ {server} ct count over {connections} }} {'goto refuse' if alone else 'drop'}"
     if rate is not None:
         yield f"update @server_rates {{ {server} timeout {_CLIENT_SECONDS}s {_over(rate)} }} {_beyond(rate)}"
 
@@ -213,10 +226,11 @@ def _bound_name(persistence: Persistence) -> str:
 
 def _limit_name(choice: Choice) -> str:
     limits = choice.server_limits
+    connections = f"{limits.connections}{'_alone' if limits.connections and is_alone(choice) else ''}"
     if limits.rate is None:
-        return f"limit_{limits.connections}" if limits.connections else ""
+        return f"limit_{connections}" if limits.connections else ""
     rate = limits.rate
-    return f"limit_{limits.connections}_{rate.count}_{rate.period}_{rate.burst}_{'reset' if rate.reset else 'drop'}"
+    return f"limit_{connections}_{rate.count}_{rate.period}_{rate.burst}_{'reset' if rate.reset else 'drop'}"
 
 
 def servers_of(choice: Choice, words: Words) -> list[Server]:
@@ -238,7 +252,7 @@ def service_chains(service: Service, words: Words) -> dict[str, Chain]:
     if service.policy:
         jumps = [f"jump {name}_rule_{rule.index}" for rule in service.policy if f"{name}_rule_{rule.index}" in chains]
         chains[name] = Chain((*jumps, f"goto {taken}"))
-    rules = [*_limits(service.limits, words), counted(counter_of(service.id)), f"ct mark set {mark(service.id)}"]
+    rules = [*_limits(service, words), counted(counter_of(service.id)), f"ct mark set {mark(service.id)}"]
     rules += idle_rules(service)
     offset = len(slots_of(service, words))
     for number, branch in enumerate(service.branches, 1):
@@ -263,7 +277,11 @@ def _policy_chains(service: Service, taken: str, words: Words) -> Iterator[tuple
         lines = guards(_conditions(rule), words)
         if lines is None:
             continue
-        over = (f"{_over(rule.rate)} {_beyond(rule.rate)}",) if rule.action == "limit" and rule.rate else ()
+        over: tuple[str, ...] = ()
+        if rule.action == "limit" and rule.rate:
+            over = (
+                f"{_over(rule.rate)} {counted(over_counter(service.id, f'rule_{rule.index}'))} {_beyond(rule.rate)}",
+            )
         end = "drop" if rule.action == "deny" else f"goto {taken}"
         name = f"{SERVICE_CHAIN}{service.id}_rule_{rule.index}"
         yield name, Chain((*lines, counted(security_counter(service.id, rule.index)), *over, end))
@@ -306,15 +324,17 @@ def _beyond(rate: Rate) -> str:
     return "goto refuse" if rate.reset else "drop"
 
 
-def _limits(limits: Limits, words: Words) -> Iterator[str]:
+def _limits(service: Service, words: Words) -> Iterator[str]:
     """Cheap ones first. A limit on a rate is spent by the connections that reach it only."""
+    limits = service.limits
+    over = {name: counted(over_counter(service.id, name)) for name in ("client_rate", "rate", "connections")}
     if limits.client_rate is not None:
         per_client = f"ct mark . {words.source} timeout {_CLIENT_SECONDS}s {_over(limits.client_rate)}"
-        yield f"update @clients {{ {per_client} }} {_beyond(limits.client_rate)}"
+        yield f"update @clients {{ {per_client} }} {over['client_rate']} {_beyond(limits.client_rate)}"
     if limits.rate is not None:
-        yield f"{_over(limits.rate)} {_beyond(limits.rate)}"
+        yield f"{_over(limits.rate)} {over['rate']} {_beyond(limits.rate)}"
     if limits.connections:
-        yield f"ct count over {limits.connections} goto refuse"
+        yield f"ct count over {limits.connections} {over['connections']} goto refuse"
 
 
 def elements(service: Service, words: Words) -> dict[str, dict[str, str]]:

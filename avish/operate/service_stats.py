@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+from avish.compile.limits import service_limits
 from avish.config.config import Body
 from avish.errors import ValidationError
 from avish.operate import filters
@@ -16,7 +17,7 @@ from avish.operate.listing import Listing
 from avish.operate.traffic import Traffic, l4_stats, of_service, summed
 from avish.operate.view import View, configured, envelope
 from avish.operate.virtualservice import summary
-from dataplane.model import FlowMatch, security_counter, service_counter
+from dataplane.model import FlowMatch, Rate, over_counter, security_counter, service_counter
 
 
 def carriers(view: View, body: Body) -> list[Body]:
@@ -55,18 +56,34 @@ def detail(view: View, body: Body) -> Any:
     """The summary, and what the service has carried."""
     known = summary(view, body)
     blocks = [
-        {**head, **known, "fel4stats": [l4_stats(traffic, _taken(view, body, members))], "uuid": body["uuid"]}
+        {**head, **known, "fel4stats": [_front(view, body, traffic, members)], "uuid": body["uuid"]}
         for head, traffic, members in _blocks(view, body)
     ]
     return _answer(blocks)
+
+
+def _front(view: View, body: Body, traffic: Traffic, members: list[Body]) -> dict[str, Any]:
+    """What clients have had, and what limits and policies have kept from them."""
+    mark = mark_of(view, body)
+    return {
+        **l4_stats(traffic, _taken(view, body, members)),
+        "policy_drops": _policy_drops(view, body, members),
+        "connection_dropped_user_limit": _count(view, members, over_counter(mark, "connections")),
+        "dos_conn_rl_drop": _count(view, members, over_counter(mark, "rate")),
+        "dos_conn_ip_rl_drop": _count(view, members, over_counter(mark, "client_rate")),
+    }
+
+
+def _count(view: View, members: list[Body], name: str) -> Count:
+    """A counter of the kernel, of several engines together; 0 where it is not kept."""
+    return Count(sum(view.engine(one).counted.get(name, (0, 0))[0] for one in members))
 
 
 def _taken(view: View, body: Body, members: list[Body]) -> int | None:
     """Connections by the kernel's own counter; None when a filter asks for a part of them."""
     if filters.number(view.query, "service_port"):
         return None
-    name = service_counter(mark_of(view, body))
-    return sum(view.engine(one).counted.get(name, (0, 0))[0] for one in members)
+    return _count(view, members, service_counter(mark_of(view, body)))
 
 
 def tcpstat(view: View, body: Body) -> Any:
@@ -141,7 +158,7 @@ def clients(view: View, body: Body) -> dict[str, Any]:
 
 
 def policy_stats(view: View, body: Body) -> Any:
-    """How many connections each rule of the network security policy decided.
+    """How many connections each rule of the network security policy decided; of one that limits, acted: dropped.
 
     The kernel does not count how many were compared with a rule, so ``evaluated`` is left out.
     """
@@ -163,7 +180,9 @@ def _decided(view: View, members: list[Body], policy: Body, mark: int) -> list[d
         found = [counted[name][0] for one in members if name in (counted := view.engine(one).counted)]
         if found:
             hits = Count(sum(found))
-            rows.append({"index": rule["index"], "name": rule.get("name", ""), "hits": hits, "action_hits": hits})
+            limits = str(rule.get("action", "")).endswith("_RATE_LIMIT")
+            acted = _count(view, members, over_counter(mark, f"rule_{rule['index']}")) if limits else hits
+            rows.append({"index": rule["index"], "name": rule.get("name", ""), "hits": hits, "action_hits": acted})
     return rows
 
 
@@ -175,17 +194,31 @@ def policy_detail(view: View, body: Body) -> dict[str, Any]:
 
 
 def dosstat(view: View, body: Body) -> Any:
-    """Connections that rules of the security policy denied; 0 without a policy."""
-    policy = view.config.target(body.get("network_security_policy_ref")) or {}
-    denying = {rule["index"] for rule in policy.get("rules", []) if str(rule.get("action", "")).endswith("_DENY")}
-    mark, members = mark_of(view, body), carriers(view, body)
+    """Connections that rules of the security policy and limits on rates did not let pass."""
+    members = carriers(view, body)
     groups = [[one] for one in members] if filters.per_engine(view.query) else [members]
+    limits, mark = service_limits(view.config, body), mark_of(view, body)
     blocks = []
     for group in groups:
-        rows = _decided(view, group, policy, mark)
         head = envelope(group[0]) if len(group) == 1 else {"uuid": body["uuid"]}
-        blocks.append({**head, "policy_drops": Count(sum(row["hits"] for row in rows if row["index"] in denying))})
+        found = _beyond("conn_rl", limits.rate, _count(view, group, over_counter(mark, "rate")))
+        found |= _beyond("conn_ip_rl", limits.client_rate, _count(view, group, over_counter(mark, "client_rate")))
+        blocks.append({**head, **found, "policy_drops": _policy_drops(view, body, group)})
     return _answer(blocks)
+
+
+def _beyond(name: str, rate: Rate | None, count: Count) -> dict[str, Count]:
+    """What was above a limit, by what is done with it; nothing without a limit."""
+    return {} if rate is None else {f"{name}_action_{'resets' if rate.reset else 'drops'}": count}
+
+
+def _policy_drops(view: View, body: Body, members: list[Body]) -> Count:
+    """What rules denied, and what was above the rate of those that limit."""
+    policy = view.config.target(body.get("network_security_policy_ref")) or {}
+    kinds = ("_DENY", "_RATE_LIMIT")
+    dropping = {one["index"] for one in policy.get("rules", []) if str(one.get("action", "")).endswith(kinds)}
+    rows = _decided(view, members, policy, mark_of(view, body))
+    return Count(sum(row["action_hits"] for row in rows if row["index"] in dropping))
 
 
 def client_summary(view: View, body: Body) -> dict[str, Any]:

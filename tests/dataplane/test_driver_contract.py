@@ -130,7 +130,8 @@ def assert_holds(driver, state):
         for service in state.services.values()
         for one in service.listeners
     }
-    assert driver.counters().keys() == {f"service_{number}" for number in state.services} | {
+    of_services = {name for service in state.services.values() for name in service.counters}
+    assert driver.counters().keys() == of_services | {
         f"nat_{number}_{what}" for number in state.nat for what in ("evaluated", "hits")
     }
     assert driver.forwarding() is bool(state.switches.get("routing"))

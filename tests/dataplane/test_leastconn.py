@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from dataplane import leastconn
 from dataplane.leastconn import Load
-from dataplane.model import Branch, Listener, Match, Service
+from dataplane.model import Branch, Leaving, Listener, Match, ServerLimits, Service
 
 A, B = ("10.1.0.1", 80), ("10.1.0.2", 80)
 LEAST = Service(7, (Listener("10.0.0.1", "tcp", 80, 80),), "least_connections", (A, B))
@@ -70,3 +70,26 @@ def test_ip_versions_are_dealt_apart():
 def test_only_services_with_a_choice_are_weighed():
     services = {7: LEAST, 8: replace(LEAST, slots=(A, A)), 9: replace(LEAST, picker="random")}
     assert leastconn.weighable(services) == {7}
+
+
+FULL = replace(LEAST, picker="round_robin", server_limits=ServerLimits(3))
+
+
+def test_a_full_server_is_left_out_and_keeps_what_it_has():
+    found = weighed(FULL, load(a=3))
+    assert (found.slots, found.leaving) == ((B,), (Leaving(*A, -1),))
+    assert weighed(FULL, load(a=2)) == FULL
+
+
+def test_where_all_are_full_nobody_is_chosen():
+    assert weighed(FULL, load(a=3, b=4)).slots == ()
+    assert weighed(replace(FULL, close_when_down=True), load(a=3, b=4)).slots == (A, B)
+    alone = replace(FULL, slots=(A,))
+    assert leastconn.weighable({7: alone}) == frozenset()
+    assert weighed(alone, load(a=3)) == alone
+
+
+def test_who_is_hashed_stays_when_another_server_is_full():
+    hashed = replace(FULL, picker="source_hash", slots=(A, B, A, B))
+    assert weighed(hashed, load(a=3)).slots == (B, B, B, B)
+    assert leastconn.weighable({7: hashed}) == {7}

@@ -244,6 +244,10 @@ def test_a_security_policy_allows_denies_and_slows_down(mixed):
     found = names(mixed.call("c1", "tcp", "10.78.1.63", 80, 6, slow))
     assert found["s1"] >= 2
     assert counters(mixed)["3"] > 6  # what was dropped was tried again
+    rules = mixed.do("show virtualservice guarded networksecuritypolicystats")
+    _, _, limited = re.findall(r"action_hits\s*\|\s*(\d+)", rules)
+    assert 0 < int(limited) < counters(mixed)["3"]
+    assert figure(mixed, "show virtualservice guarded dosstat", "policy_drops") >= int(limited) + 1
 
 
 L4 = """
@@ -303,6 +307,23 @@ def test_limits_on_connections(mixed):
     with talking(mixed, "c1", "10.78.1.66", 2) as talker:
         assert talker.ask() == ["s1"] * 2
         assert mixed.call("c1", "tcp", "10.78.1.66", TALK) == ["ConnectionRefusedError"]
+    assert figure(mixed, "show virtualservice all detail", "connection_dropped_user_limit") == 1
+
+
+def test_another_server_is_tried_when_one_is_full(mixed):
+    pool(mixed, "room", {S1: "ratio 3", S2: ""}, TALK, "max_concurrent_connections_per_server 3")
+    service(mixed, "room", ["10.78.1.70"], "pool_ref room", TALK)
+    with talking(mixed, "c1", "10.78.1.70", 5) as talker, talking(mixed, "c1", "10.78.1.70") as last:
+        assert sorted(talker.ask() + last.ask()) == ["s1"] * 3 + ["s2"] * 3
+        eventually(lambda: mixed.call("c1", "tcp", "10.78.1.70", TALK) == ["ConnectionRefusedError"])
+        assert mixed.avishd("check").returncode == 0
+    eventually(lambda: S1 in slots_of_last(mixed))
+
+
+def figure(site, command, name):
+    """A number that a command shows."""
+    found = re.search(rf"{name}\s*\|\s*(\d+)", site.do(command))
+    return int(found[1]) if found else None
 
 
 def test_limits_on_rates(mixed):
@@ -310,9 +331,11 @@ def test_limits_on_rates(mixed):
     limit = "connections_rate_limit\nrate_limiter count 4 period 60\nsave\naction type rl_action_reset_conn\nsave\nsave"
     service(mixed, "fast", ["10.78.1.67"], f"pool_ref fast\n{limit}")
     assert names(mixed.call("c1", "tcp", "10.78.1.67", 80, 6)) == {"s1": 4, "ConnectionRefusedError": 2}
+    assert figure(mixed, "show virtualservice fast dosstat", "conn_rl_action_resets") == 2
     service(mixed, "each", ["10.78.1.68"], "pool_ref fast\nmax_cps_per_client 10")
     found = names(mixed.call("c1", "tcp", "10.78.1.68", 80, 12))
     assert found["s1"] >= 10
+    assert figure(mixed, "show virtualservice fast detail", "dos_conn_rl_drop") == 2
 
 
 def test_least_connections_by_the_flows_of_the_last_second(mixed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.model import security_counter
+from dataplane.model import over_counter, security_counter
 
 VIP, SERVER = "10.10.10.50", "10.10.40.101"
 MEMORY = {"processors": 2, "total_kb": 4096 * 1024, "available_kb": 1024 * 1024, "own_kb": 5000}
@@ -82,15 +82,33 @@ def test_only_rules_that_deny_count_as_dropped(shown):
     rules = [
         {"index": number, "name": f"r{number}", "enable": True, "action": action + word, "match": {"client_ip": {
             "match_criteria": "IS_IN", "addrs": [{"addr": f"10.9.9.{number}", "type": "V4"}]}}}
-        for number, word in ((1, "ALLOW"), (2, "DENY"))
+        for number, word in ((1, "ALLOW"), (2, "DENY"), (3, "RATE_LIMIT"))
     ]  # fmt: skip
+    rules[2]["rl_param"] = {"max_rate": 2, "burst_size": 2}
     policy = rig.call("POST", "/api/networksecuritypolicy", body={"name": "guard", "rules": rules}).body
     changed = {**service, "network_security_policy_ref": policy["url"]}
     assert rig.call("PUT", f"/api/virtualservice/{service['uuid']}", body=changed).status == 200
-    shown.se1.counter_values = {security_counter(1, 1): (5, 0), security_counter(1, 2): (7, 0)}
-    assert shown("virtualservice", "ftp-vs", "dosstat")["policy_drops"] == 7
+    hits = {security_counter(1, number): (count, 0) for number, count in ((1, 5), (2, 7), (3, 9))}
+    shown.se1.counter_values = {**hits, over_counter(1, "rule_3"): (4, 0)}
+    assert shown("virtualservice", "ftp-vs", "dosstat")["policy_drops"] == 11
     detail = shown("virtualservice", "ftp-vs", "networksecuritypolicydetail")
-    assert (detail["policy"]["name"], [row["hits"] for row in detail["rule_stats"]]) == ("guard", [5, 7])
+    assert (detail["policy"]["name"], [row["hits"] for row in detail["rule_stats"]]) == ("guard", [5, 7, 9])
+    assert [row["action_hits"] for row in detail["rule_stats"]] == [5, 7, 4]
+
+
+def test_what_limits_kept_out_is_counted(shown):
+    rig, service = shown.rig, shown.rig.one("virtualservice", "ftp-vs")
+    limit = {"rate_limiter": {"count": 4, "period": 60}, "action": {"type": "RL_ACTION_RESET_CONN"}}
+    most = {"max_concurrent_connections": 2}
+    changed = {**service, "max_cps_per_client": 10, "connections_rate_limit": limit, "performance_limits": most}
+    assert rig.call("PUT", f"/api/virtualservice/{service['uuid']}", body=changed).status == 200
+    over = {"rate": (1, 0), "client_rate": (2, 0), "connections": (3, 0)}
+    shown.se1.counter_values = {over_counter(1, name): value for name, value in over.items()}
+    found = shown("virtualservice", "ftp-vs", "dosstat")
+    assert (found["conn_rl_action_resets"], found["conn_ip_rl_action_drops"]) == (1, 2)
+    (front,) = shown("virtualservice", "ftp-vs", "runtime/detail")["fel4stats"]
+    names = ("dos_conn_rl_drop", "dos_conn_ip_rl_drop", "connection_dropped_user_limit")
+    assert [front[name] for name in names] == [1, 2, 3]
 
 
 def _refused(shown):
