@@ -52,6 +52,13 @@ IP6 = {
     "ip6s_idropped": "InDiscards",
 }
 DROPPED = {"unknown_protocol": "InUnknownProtos", "ip_frag_full": "ReasmFails", "ip_frag_incomplete": "ReasmTimeout"}
+ICMP_SUMS = {
+    "icps_received": "InMsgs",
+    "icps_sent": "OutMsgs",
+    "icps_error": "InErrors",
+    "icps_checksum": "InCsumErrors",
+}
+ICMP6_SUMS = {name.replace("icps", "icp6s"): kernel for name, kernel in ICMP_SUMS.items()}
 ICMP6_KINDS = {
     "ICMP6_ECHO_REQUEST": "Echos",
     "ICMP6_ECHO_REPLY": "EchoReplies",
@@ -64,6 +71,10 @@ ICMP6_KINDS = {
     "ND_NEIGHBOR_SOLICIT": "NeighborSolicits",
     "ND_NEIGHBOR_ADVERT": "NeighborAdvertisements",
     "ND_REDIRECT": "Redirects",
+    "MLD_LISTENER_QUERY": "GroupMembQueries",
+    "MLD_LISTENER_REPORT": "GroupMembResponses",
+    "MLD_LISTENER_DONE": "GroupMembReductions",
+    "MLDV2_LISTENER_REPORT": "MLDv2Reports",
 }
 ICMP_KINDS = {
     "ICMP_ECHOREQ": "Echos",
@@ -92,7 +103,7 @@ def icmpstat(view: View, body: Body) -> dict[str, Any]:
     return envelope(body) | {
         "icps_inhist": counted(found, {ours: f"In{kind}" for ours, kind in ICMP_KINDS.items()}),
         "icps_outhist": counted(found, {ours: f"Out{kind}" for ours, kind in ICMP_KINDS.items()}),
-        "more_stats": counted(found, {"icps_error": "InErrors", "icps_checksum": "InCsumErrors"}),
+        "more_stats": counted(found, ICMP_SUMS),
     }
 
 
@@ -107,7 +118,7 @@ def icmp6stat(view: View, body: Body) -> dict[str, Any]:
     return envelope(body) | {
         "icp6s_inhist": counted(found, {ours: f"In{kind}" for ours, kind in ICMP6_KINDS.items()}),
         "icp6s_outhist": counted(found, {ours: f"Out{kind}" for ours, kind in ICMP6_KINDS.items()}),
-        "more_stats": counted(found, {"icp6s_error": "InErrors", "icp6s_checksum": "InCsumErrors"}),
+        "more_stats": counted(found, ICMP6_SUMS),
     }
 
 

@@ -38,6 +38,7 @@ from avish.shell.keyboard import Keyboard
 from avish.shell.keys import bindings
 from avish.shell.lexer import BlockLexer, LineLexer
 from avish.shell.names import Names
+from avish.shell.narrow import cut, fitted
 from avish.shell.pager import Pager
 from avish.shell.rights import Rights
 from avish.shell.session import Session
@@ -101,7 +102,8 @@ class Terminal:
         print(colour.warning(text) if self.colours else text, file=sys.stderr, flush=True)
 
     def page(self, text: str) -> bool:
-        """A long answer; False when the user has seen enough of it."""
+        """A long answer, its tables as wide as the terminal; False when the user has seen enough of it."""
+        text = fitted(text, _size()[0])
         return self.pager.show(colour.painted(text) if self.colours else text, self.session.settings.length)
 
     def ask(self, text: str, *, hidden: bool) -> str:
@@ -165,6 +167,8 @@ class Terminal:
         self.prompt.app.invalidate()
         if event.get("event") != "status" and (text := event_line(event, title)):
             self.idle.touch()
+            if event.get("event") == "packet":
+                text = cut(text, _size()[0])
             self._above(colour.flow(text, event["flow"]) if self.colours and "flow" in event else text)
 
     def _tell(self, text: str) -> None:

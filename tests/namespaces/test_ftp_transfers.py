@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import time
+
 import pytest
 from balanced import pool, service
 
@@ -82,6 +87,51 @@ def test_passive_by_a_range_of_ports(mixed):
         21,
         "use_service_port\napplication_persistence_profile_ref System-Persistence-Client-IP",
     )
-    service(mixed, "recipe", ["10.78.1.91"], "pool_ref recipe\nservices port 1024 port_range_end 65534\nsave", 21)
-    assert fetch(mixed, "10.78.1.91", "passive")
-    assert fetch(mixed, "10.78.1.91", "passive")
+    service(mixed, "recipe", ["10.78.1.93"], "pool_ref recipe\nservices port 1024 port_range_end 65534\nsave", 21)
+    assert fetch(mixed, "10.78.1.93", "passive")
+    assert fetch(mixed, "10.78.1.93", "passive")
+
+
+SPEAKER = """
+import socket
+with socket.create_server(("", 2121)) as listener:
+    print("ready", flush=True)
+    while True:
+        peer, _ = listener.accept()
+        with peer:
+            peer.sendall(b"220 here\\r\\n")
+            while line := peer.recv(200):
+                passive = b"PASV" in line
+                peer.sendall(b"227 Passive (10,78,2,101,8,1).\\r\\n" if passive else b"331 go on\\r\\n")
+"""
+TALKER = """
+import socket
+with socket.create_connection(("10.78.1.93", 2021), 5) as peer:
+    for line in (b"", b"USER joe", b"PASV"):
+        peer.sendall(line + b"\\r\\n" if line else b"")
+        peer.recv(200)
+"""
+
+
+@pytest.fixture
+def speaker(mixed):
+    """A server that speaks FTP on a port of its own, at the first address."""
+    argv = ["ip", "netns", "exec", f"{mixed.prefix}-s1", sys.executable, "-c", SPEAKER]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "ready\n"
+        yield child
+        child.kill()
+
+
+def test_control_connections_on_other_ports_are_read_along_too(mixed, speaker):
+    pool(mixed, "ftp-other", {S1: ""}, 2121)
+    service(mixed, "ftp-other", ["10.78.1.93"], "pool_ref ftp-other\napplication_profile_ref System-FTP", 2021)
+
+    mixed.inside("c1", sys.executable, "-c", TALKER)
+    found, end = [], time.monotonic() + 5
+    while time.monotonic() < end and not any(one.get("announced") for one in found):
+        rows = json.loads(mixed.do("show ftp sessions --json"))["session"]
+        found = [one for one in rows if one["server"] == f"{S1}:2121"]
+    (last,) = found
+    assert (last["virtualservice"], last["user"]) == ("ftp-other", "joe")
+    assert last["announced"].startswith("PASV ")
