@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from avish.errors import SchemaError
 from avish.operate import (
+    bgp,
     drill,
     failover,
     flows,
@@ -58,7 +59,7 @@ _ONE_VRF: Mapping[str, Read] = {
     "se.icmp6stat": stats.icmp6stat,
     "se.cpu": stats.cpu,
     "se.meminfo": stats.meminfo,
-    "se.bgp": stats.bgp,
+    "se.bgp": bgp.bgp,
     "se.capabilities": stats.capabilities,
     "se.reboot": serviceengine.reboot,
     "se.forget_flows": forgetting.flowtable,

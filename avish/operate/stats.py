@@ -206,19 +206,3 @@ def probe(view: View, body: Body) -> dict[str, Any]:
         raise ValidationError(f"address: {error}") from None
     lines = view.engine(body).driver.probe(query.get("kind", ""), address, number(query, "port"))
     return {"se_ref": envelope(body)["se_ref"], "line": list(lines)}
-
-
-def bgp(view: View, body: Body) -> dict[str, Any]:
-    """The sessions of the routing daemon, where a VRF has a BGP profile."""
-    configured = [vrf["name"] for vrf in view.config.all("vrfcontext") if vrf.get("bgp_profile")]
-    if not configured:
-        raise ValidationError(
-            "no VRF has a bgp_profile: there is no BGP to show (configure vrfcontext NAME, bgp_profile)"
-        )
-    found = view.engine(body).driver.facts("capabilities")
-    if found["program_vtysh"] == "not installed":
-        raise ValidationError(
-            f"BGP is configured in {', '.join(configured)}, but no routing daemon (FRR, program vtysh) is installed: "
-            "nothing is announced"
-        )
-    return envelope(body) | {"quagga_config": view.engine(body).driver.facts("bgp")}

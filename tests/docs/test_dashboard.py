@@ -6,6 +6,10 @@ import json
 import re
 from pathlib import Path
 
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
 from avish.controller.metrics import Collector, Timings
 from avish.controller.rings import Rates
 
@@ -54,3 +58,24 @@ def test_the_page_lists_every_metric():
         listed.add(f"{base}_bytes")
     assert families() <= listed
     assert listed - families() <= {"avish_rates", "avish_arp"}
+
+
+def lost(ours, theirs, path="board"):
+    """What of ``ours`` is missing or another in ``theirs``."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for name, value in ours.items():
+            yield from lost(value, theirs[name], f"{path}.{name}") if name in theirs else [f"{path}.{name}"]
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from lost(one, other, f"{path}[{number}]")
+    elif ours != theirs:
+        yield path
+
+
+def test_grafanas_own_model_knows_every_field_of_the_dashboard():
+    """Read and written by Grafana's library, nothing of it is lost; inputs are asked for when it is imported."""
+    register_default_plugins()
+    board = json.loads((DOCS / "grafana-avish.json").read_text())
+    again = json.loads(JSONEncoder().encode(Dashboard.from_json(board)))
+    assert set(lost(board, again)) == {"board.__inputs", "board.__requires"}
+    assert list(lost({**board, "pannels": []}, again))[-1] == "board.pannels"

@@ -191,3 +191,21 @@ def test_what_an_engine_has_and_what_for(shown):
 def test_bgp_that_nobody_configured_says_so(shown):
     answer = shown.rig.call("GET", f"/api/serviceengine/{shown.rig.one('serviceengine', 'se1')['uuid']}/bgp")
     assert (answer.status, "bgp_profile" in answer.body["error"]) == (400, True)
+
+
+def test_bgp_peers_are_shown_as_configured_and_as_silent(shown):
+    peers = [
+        {"peer_ip": {"addr": "10.10.10.254", "type": "V4"}, "md5_secret": "hidden", "remote_as": 65001},
+        {"peer_ip6": {"addr": "fd00::1", "type": "V6"}, "shutdown": True, "remote_as": 65002},
+    ]
+    vrf = shown.rig.one("vrfcontext", "global")
+    profile = {"local_as": 65000, "ibgp": False, "peers": peers}
+    kept = shown.rig.call("PUT", f"/api/vrfcontext/{vrf['uuid']}", body={**vrf, "bgp_profile": profile})
+    assert kept.status == 200
+    (found,) = shown("serviceengine", "se1", "bgp")
+    assert (found["vrf"], found["local_as"], found["active"]) == ("global", 65000, False)
+    assert "nothing is announced" in found["debug_info"]
+    first, second = found["peers"]
+    assert (first["peer_ip"]["addr"], first["remote_as"], first["active"]) == ("10.10.10.254", 65001, False)
+    assert (first["bgp_state"][:4], second["bgp_state"]) == ("Idle", "Idle (Admin)")
+    assert "hidden" not in str(found)
