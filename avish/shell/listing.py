@@ -10,6 +10,7 @@ from avish.shell import render
 from avish.shell.effects import Rows
 
 NEXT = "next_cursor"
+Shape = tuple[str | tuple[str, tuple[str, ...]], ...]
 
 
 def parts(body: Mapping[str, Any]) -> tuple[dict[str, Any], str, list[Any]]:
@@ -38,27 +39,62 @@ def table(page: Rows) -> str:
 
 def _alike(page: Rows) -> str:
     """The table of rows with the same keys and short plain values, a whole row at once; "" for other rows."""
-    keys = tuple(page.rows[0]) if page.rows and isinstance(page.rows[0], dict) else ()
-    if not keys or any(type(row) is not dict or tuple(row) != keys for row in page.rows):
+    shape = _shape(page.rows[0]) if page.rows else ()
+    if not shape or any(_shape(row) != shape for row in page.rows):
         return ""
-    values = [value for row in page.rows for value in row.values()]
-    if not {type(value) for value in values} <= {int, str}:
+    values = [value for row in page.rows for value in _flat(row)]
+    if not values or not {type(value) for value in values} <= {int, str}:
         return ""
     texts = list(map(str, values))
     widest, everything = max(map(len, texts)), " ".join(texts)
     if widest > render.WRAP or "/api/" in everything or not everything.isprintable():
         return ""
+    labels = _labels(shape)
     last = len(f"{page.key}[{page.number + len(page.rows) - 1}]")
-    left, right = max([5, last, *(len(name) + 2 for name in keys)]), max(5, widest)
+    left, right = max([5, last, *(len(name) for name, _ in labels)]), max(5, widest)
     rule = f"+{'-' * (left + 2)}+{'-' * (right + 2)}+"
-    fields = "\n".join(f"| {'  ' + name:<{left}} | ".replace("%", "%%") + f"%-{right}s |" for name in keys)
+    fields = "\n".join(
+        f"| {name:<{left}} | ".replace("%", "%%") + (f"%-{right}s |" if plain else f"{'':<{right}} |")
+        for name, plain in labels
+    )
     line = f"| %-{left}s | {'':<{right}} |\n{fields}"
-    size = len(keys)
+    size = sum(plain for _, plain in labels)
     lines = [
         line % (f"{page.key}[{number}]", *texts[start : start + size])
         for number, start in enumerate(range(0, len(texts), size), page.number)
     ]
     return "\n".join([rule, f"| {'Field':<{left}} | {'Value':<{right}} |", rule, *lines, rule])
+
+
+def _shape(row: Any) -> Shape:
+    """The keys of a row, and those of the messages in it; () for what is none, or not of this kind."""
+    if type(row) is not dict:
+        return ()
+    nested = [value for value in row.values() if type(value) is dict]
+    if any(set(value) in render.SCALARS for value in nested):
+        return ()
+    return tuple((name, tuple(value)) if type(value) is dict else name for name, value in row.items())
+
+
+def _flat(row: Mapping[str, Any]) -> list[Any]:
+    found: list[Any] = []
+    for value in row.values():
+        if type(value) is dict:
+            found += value.values()
+        else:
+            found.append(value)
+    return found
+
+
+def _labels(shape: Shape) -> list[tuple[str, bool]]:
+    """A name as it stands in the table, and whether a value is beside it."""
+    found: list[tuple[str, bool]] = []
+    for one in shape:
+        if isinstance(one, str):
+            found.append((f"  {one}", True))
+        else:
+            found += [(f"  {one[0]}", False), *((f"    {name}", True) for name in one[1])]
+    return found
 
 
 def _rows(message: Mapping[str, Any], indent: str) -> Iterator[tuple[str, str]]:

@@ -43,6 +43,30 @@ def test_rows_unlike_are_written_one_by_one(other):
     assert lines(page([*ALIKE, other])) == lines(page([*ALIKE, other], first=True))
 
 
+NESTED = [{"vrf": "global", "flow": {"l_ip": ip, "l_port": 4}, "age": "1 sec"} for ip in ("10.0.0.1", "10.0.0.22")]
+
+
+def test_messages_in_rows_are_written_at_once_too():
+    assert lines(page(NESTED)) == lines(page(NESTED, first=True))
+    assert listing._alike(page(NESTED))
+    assert "|   flow          |           |" in lines(page(NESTED))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{}, {"l_port": 4, "l_ip": "x"}, {"l_ip": "x", "l_port": [1]}, {"l_ip": "x", "l_port": {"a": 1}}, 1],
+    ids=str,
+)
+def test_other_messages_in_rows_are_not(other):
+    rows = [*NESTED, {**NESTED[0], "flow": other}]
+    assert listing._alike(page(rows)) == ""
+    assert lines(page(rows)) == lines(page(rows, first=True))
+
+
+def test_rows_of_empty_messages_are_rows():
+    assert lines(page([{"flow": {}}])) == lines(page([{"flow": {}}], first=True))
+
+
 def test_a_percent_sign_is_a_percent_sign():
     rows = [{"share%d": "50%s"}, {"share%d": "%"}]
     assert lines(page(rows)) == lines(page(rows, first=True))
