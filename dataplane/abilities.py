@@ -8,6 +8,7 @@ from dataplane import nftrun
 from dataplane.diff import Plan, Step
 from dataplane.errors import RefusedError
 from dataplane.model import Service
+from dataplane.ruleset_service import choices
 
 _TABLE = "avish_probe"
 _PROBES: dict[str, tuple[str, str]] = {
@@ -42,6 +43,7 @@ _PROBES: dict[str, tuple[str, str]] = {
 """Name: what to try, and the kernel options that it needs."""
 _FAMILIES = {"virtual_mac": "netdev", "auto_gateway": "netdev"}
 """Of those that are not tried in a table of IPv4."""
+_HASHES = {"source_hash", "source_port_hash"}
 
 
 def probe() -> dict[str, bool]:
@@ -87,17 +89,29 @@ def _needs(step: Step) -> Iterator[tuple[str, str]]:
         yield "auto_gateway", "enable_auto_gateway"
     if step.table == "pairs" and step.new.vmac:
         yield "virtual_mac", "enable_vmac"
-    if step.table != "services":
-        return
-    service: Service = step.new
+    if step.table == "nat":
+        yield "address_translation", f"NAT rule {step.new.id}"
+        if len(step.new.pool) > 1:
+            yield "consistent_hash", f"NAT rule {step.new.id}: a choice among addresses"
+    if step.table == "services":
+        yield from dict.fromkeys(_needs_of(step.new))
+
+
+def _needs_of(service: Service) -> Iterator[tuple[str, str]]:
     name = f"service {service.id}"
     if service.idle:
         yield "flow_timeouts", f"{name}: session_idle_timeout"
+    yield "address_translation", name
+    yield "reject", f"{name}: a refusal"
     if service.ftp is not None:
         yield "ftp_helper", f"{name}: a profile that follows FTP"
-    if service.limits.connections or service.server_limits.connections:
+    if service.limits.connections or any(one.server_limits.connections for one in choices(service)):
         yield "connection_limits", f"{name}: a limit on concurrent connections"
-    if service.limits.rate or service.limits.client_rate or service.server_limits.rate:
+    rates = [service.limits.rate, service.limits.client_rate, *(rule.rate for rule in service.policy)]
+    if any(rates) or any(one.server_limits.rate for one in choices(service)):
         yield "rate_limits", f"{name}: a limit on a rate"
-    if service.picker in ("source_hash", "source_port_hash"):
+    pickers = {one.picker for one in choices(service)}
+    if pickers & _HASHES or len(service.snat_to) > 1:
         yield "consistent_hash", f"{name}: a hash"
+    if pickers - _HASHES:
+        yield "round_robin", f"{name}: servers in turn"

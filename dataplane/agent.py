@@ -171,6 +171,8 @@ class Agent:
 
     def _leave(self) -> None:
         self._driver.leave(json.loads(self._before.read_text()))
+        self._health.follow(SeState())
+        self._failover.leave()
         self._before.unlink()
 
     def _sync(self, state: SeState, revision: int) -> list[str]:

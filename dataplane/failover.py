@@ -61,6 +61,10 @@ class Failover:
         self._members: dict[int, _Member] = {}
         self._addresses: Mapping[str, Address] = {}
         self._gated = False
+        self._gate = threading.RLock()
+        """Of whoever writes the gate."""
+        self._coming: dict[str, Address] = {}
+        """Addresses that are gated though the state does not hold them yet, or does no more."""
         self._elected = threading.Condition()
         self._peers = gateways.Exchange(self._step_down_for, self._well)
         self._loop = asyncio.new_event_loop()
@@ -74,40 +78,62 @@ class Failover:
 
         ``fresh``: pairs in which the next heartbeat makes this engine live.
         """
-        if state.pairs:
-            own = [row["ip"] for row in links.address_rows() if not row["own"]]
-            commands = failover_rules.gate(state.pairs, [*more, *state.addresses.values()], own)
-            nftrun.load(commands + "".join(map(failover_rules.armed, fresh)))
-            self._gated = True
+        if not state.pairs:
+            return
+        with self._gate:
+            self._coming = {one.ip: one for one in more}
+            self._put_gate(state, fresh)
+
+    def _put_gate(self, state: SeState, fresh: Iterable[int] = ()) -> None:
+        own = [row["ip"] for row in links.address_rows() if not row["own"]]
+        commands = failover_rules.gate(state.pairs, [*self._coming.values(), *state.addresses.values()], own)
+        nftrun.load(commands + "".join(map(failover_rules.armed, fresh)))
+        self._gated = True
 
     def restore(self, state: SeState) -> list[str]:
         """Put the gate right when others have changed it; what was wrong, in words. Raises RefusedError."""
         if not state.pairs or not self._gated:
             return []
-        before = nftrun.gate_listing(failover_rules.TABLE)
         active = [number for number in state.pairs if self._role(number) == "active"]
-        self.guard(state, fresh=[] if before else active)  # who is live went with the table: a heartbeat counts again
-        if before == nftrun.gate_listing(failover_rules.TABLE):
-            return []
+        with self._gate:
+            before = nftrun.gate_listing(failover_rules.TABLE)
+            self._put_gate(state, [] if before else active)  # who is live went with the table: a heartbeat counts again
+            if before == nftrun.gate_listing(failover_rules.TABLE):
+                return []
         return [f"nftables table netdev {failover_rules.TABLE} {'was changed' if before else 'is missing'}"]
 
     def change(self, put: Iterable[Address], dropped: Iterable[Address]) -> None:
         """Gate further addresses, or fewer; for changes that leave the pairs as they are."""
+        put, dropped = list(put), list(dropped)
         commands = failover_rules.held(put, dropped)
-        if commands:
-            nftrun.load(commands)
+        with self._gate:
+            self._coming |= {one.ip: one for one in put}
+            for one in dropped:
+                self._coming.pop(one.ip, None)
+            if commands:
+                nftrun.load(commands)
 
     def follow(self, state: SeState, *, wait: bool = False) -> None:
         """Elect for the pairs of ``state``; ``wait`` until the preferred engine of a new pair is active, or long."""
         self._addresses = state.addresses
         new = {number for number, pair in state.pairs.items() if number not in self._members and pair.preferred}
         asyncio.run_coroutine_threadsafe(self._follow(state.pairs), self._loop).result()
-        if not state.pairs and self._gated:
-            nftrun.load(failover_rules.removal())
-            self._gated = False
+        with self._gate:
+            self._coming = {}  # what was coming is held by now, or was refused
+            if not state.pairs and self._gated:
+                nftrun.load(failover_rules.removal())
+                self._gated = False
         if wait and new:
             with self._elected:
                 self._elected.wait_for(lambda: all(self._role(n) == "active" for n in new), ELECTION_SECONDS)
+
+    def leave(self) -> None:
+        """End all pairs; neither gate nor files stay. Raises RefusedError."""
+        asyncio.run_coroutine_threadsafe(self._follow({}), self._loop).result()
+        with self._gate:
+            nftrun.load(failover_rules.removal())
+            self._gated = False
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def roles(self) -> list[Row]:
         """See ``dataplane.driver.Driver.roles``."""
@@ -120,6 +146,11 @@ class Failover:
             raise RefusedError("this engine is not the active one")
         if not self._peers.alive(member.number):
             raise RefusedError("the other engine does not answer: nobody could take over")
+        if member.pair.preempt and member.pair.preferred:
+            raise RefusedError(
+                "it would take over again at once: auto_redistribute_active_standby_load gives the load back to this "
+                "engine; switch that off first (configure serviceenginegroup)"
+            )
         asyncio.run_coroutine_threadsafe(self._restart(member, "switched over"), self._loop).result(ELECTION_SECONDS)
 
     def drill(self, number: int) -> Row:

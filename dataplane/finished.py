@@ -10,7 +10,7 @@ import errno
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 from dataplane import conntrack, netlink
@@ -20,6 +20,7 @@ from dataplane.model import NAT_MARK, Row
 _LOG = logging.getLogger(__name__)
 _DESTROYED = 3  # NFNLGRP_CONNTRACK_DESTROY
 _KEPT = 5000
+MOST_PORTS = 4096
 _SUMS = ("packets", "bytes", "reply_packets", "reply_bytes")
 _BUFFER = 1 << 25
 Key = tuple[int, int, int, str, int]
@@ -32,6 +33,7 @@ class Ledger:
         self.since = time.time()
         self.lost = 0
         self._totals: dict[Key, Row] = {}
+        self._ports: Counter[int] = Counter()
         self._last: deque[Row] = deque(maxlen=_KEPT)
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -89,7 +91,7 @@ class Ledger:
     def _add(self, rows: list[Row], now: float) -> None:
         with self._lock:
             for row in rows:
-                key = _key(row)
+                key = self._known(_key(row))
                 total = self._totals.get(key)
                 if total is None:
                     total = self._totals[key] = _nothing(key)
@@ -100,6 +102,16 @@ class Ledger:
                 total["states"][state] = total["states"].get(state, 0) + 1
                 row["ended"] = now
                 self._last.append(row)
+
+    def _known(self, key: Key) -> Key:
+        """Beyond MOST_PORTS of a mark (a service on all ports) further ports are summed up as port 0."""
+        if key in self._totals:
+            return key
+        mark, protocol, _, server, _ = key
+        if self._ports[mark] >= MOST_PORTS:
+            return mark, protocol, 0, server, 0
+        self._ports[mark] += 1
+        return key
 
 
 def _key(row: Row) -> Key:

@@ -24,6 +24,11 @@ _LOG = logging.getLogger(__name__)
 PORT = 3790
 TELL_SECONDS = 0.5
 FRESH_SECONDS = 2.0
+_FREEBIND = {
+    socket.AF_INET: (socket.IPPROTO_IP, 15),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 78),
+}
+"""To bind to an address that is not there yet (or on trial): level and option of linux/in.h and linux/in6.h."""
 StepDown = Callable[[int, str], Awaitable[None]]
 
 
@@ -123,6 +128,7 @@ class Exchange:
         opened = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.setsockopt(*_FREEBIND[family], 1)  # the address may be on trial still, or come later
             opened.bind((link.own, PORT))
         except OSError as error:
             opened.close()

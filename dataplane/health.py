@@ -142,7 +142,7 @@ class Monitor:
         """Begin a test, or go on with it the way it is done from now on."""
         test = self._tests.get(key)
         if test is None or test.probe.kind != probe.kind:
-            known = self._known.get(_text(key))
+            known = self._known.pop(_text(key), None)  # of the time before this agent, and only then
             test = Test(probe, key[2], up=known, since=self._clock(), reason="as before the agent was started")
             if known is None:
                 test.reason = "not tested yet"
@@ -217,7 +217,7 @@ class Monitor:
                 if self._watches(watch):
                     one.judge(watch, (self._tests[monitor, *server] for monitor in watch.probes), now)
                 else:
-                    one.up, one.reason = True, "not tested while this engine is not the active one"
+                    one.trust("not tested while this engine is not the active one")
         self._health = health
         self._up = {
             pool: frozenset(server for server in watch.servers if health[pool, server].up)
@@ -246,12 +246,14 @@ class Monitor:
             try:
                 await asyncio.to_thread(self._use, up, changed)
                 await asyncio.to_thread(self._remember)
-            except (DataplaneError, OSError) as error:
-                _LOG.warning("the usable servers cannot be set: %s", error)
+            except Exception as error:  # noqa: BLE001  (whatever it is, servers that go down later must be told of)
+                known = isinstance(error, (DataplaneError, OSError))
+                _LOG.warning("the usable servers cannot be set: %s", error, exc_info=not known)
                 self._changed |= changed
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._publishing.set()
-            self._telling = False
+            finally:
+                self._telling = False
             with self._decided:
                 self._decided.notify_all()
 

@@ -110,13 +110,18 @@ class Test:
 
 @dataclass
 class Health:
-    """A server as a pool sees it. ``up`` None: not decided yet."""
+    """A server as a pool sees it. ``up`` None: not decided yet. ``trusted``: up until a test says something."""
 
     up: bool | None = None
     since: float = 0.0
     reason: str = "not tested yet"
     code: str = ""
     transitions: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    trusted: bool = False
+
+    def trust(self, reason: str) -> None:
+        """Take it for up; an engine that takes over goes on with it until its first verdict."""
+        self.up, self.reason, self.trusted = True, reason, True
 
     def judge(self, watch: Watch, tests: Iterable[Test], now: float) -> bool:
         """Take in what the tests say; True when the server went up or down by it."""
@@ -130,6 +135,9 @@ class Health:
         self.code = failing[0].code if failing and not up else ""
         if up is None:
             self.reason = "not tested yet"
+            if self.trusted:
+                return False
+        self.trusted = False
         if up == self.up:
             return False
         self.up, self.since = up, now

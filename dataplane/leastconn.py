@@ -51,7 +51,7 @@ def load_of(rows: Iterable[Row]) -> Load:
             continue
         found.open[mark, row["reply_src"], row["reply_sport"]] += 1
         found.open[mark, row["reply_src"], 0] += 1
-        if row["age"] is not None and row["age"] <= SECONDS:
+        if row["age"] is not None and row["age"] < SECONDS:
             found.fresh[mark] += 1
     return found
 

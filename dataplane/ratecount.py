@@ -27,6 +27,7 @@ def _set(name: str, key: str) -> str:
     return f"  set {name} {{ typeof {key}; flags dynamic; counter; size {_SIZE}; }}\n"
 
 
+# a set that is full ends its rule: what is behind it must not take the packet for one of the other direction
 _RULES = f"""
 add table inet {TABLE}
 delete table inet {TABLE}
@@ -34,16 +35,22 @@ table inet {TABLE} {{
 {_set("up4", "ct mark . ip daddr . th dport")}{_set("down4", "ct mark . ip saddr . th sport")}\
 {_set("up6", "ct mark . ip6 daddr . th dport")}{_set("down6", "ct mark . ip6 saddr . th sport")}\
 {_set("nat_up", "ct mark")}{_set("nat_down", "ct mark")}
+  chain nat_original {{ add @nat_up {{ ct mark counter }}; }}
+  chain nat_reply {{ add @nat_down {{ ct mark counter }}; }}
   chain nat {{
-    ct direction original add @nat_up {{ ct mark counter }} return
-    add @nat_down {{ ct mark counter }}
+    ct direction original goto nat_original
+    goto nat_reply
   }}
+  chain service_up4 {{ add @up4 {{ ct mark . ip daddr . th dport counter }}; }}
+  chain service_down4 {{ add @down4 {{ ct mark . ip saddr . th sport counter }}; }}
+  chain service_up6 {{ add @up6 {{ ct mark . ip6 daddr . th dport counter }}; }}
+  chain service_down6 {{ add @down6 {{ ct mark . ip6 saddr . th sport counter }}; }}
   chain service {{
     meta l4proto != {{ tcp, udp }} return
-    meta nfproto ipv4 ct direction original add @up4 {{ ct mark . ip daddr . th dport counter }} return
-    meta nfproto ipv4 add @down4 {{ ct mark . ip saddr . th sport counter }} return
-    ct direction original add @up6 {{ ct mark . ip6 daddr . th dport counter }} return
-    add @down6 {{ ct mark . ip6 saddr . th sport counter }}
+    meta nfproto ipv4 ct direction original goto service_up4
+    meta nfproto ipv4 goto service_down4
+    ct direction original goto service_up6
+    goto service_down6
   }}
   chain forward {{
     type filter hook forward priority 10; policy accept;

@@ -145,30 +145,36 @@ class Watch:
 
     def _repair(self) -> None:
         again: float | None = None
+        owed = False
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._links or self._tables, again)
             time.sleep(SETTLE_SECONDS)
             with self._wake:
-                tables, self._links, self._tables = self._tables, False, False
-            again = None if self._look(tables=tables) else RETRY_SECONDS
+                tables, self._links, self._tables = owed or self._tables, False, False
+            done = self._look(tables=tables)
+            again, owed = (None, False) if done else (RETRY_SECONDS, tables)
 
     def _look(self, *, tables: bool) -> bool:
         """Whether nothing is left to be put right."""
         try:
-            found = self._gate() if tables else []
-            found += self._driver.repair(tables=tables)
-        except DataplaneError as error:
+            if tables:
+                self._note(self._gate())
+            self._note(self._driver.repair(tables=tables))
+        except Exception as error:  # noqa: BLE001  (the thread has to live on: nobody else puts anything right)
             if str(error) not in self._last:
-                _LOG.warning("what others changed cannot be put right yet: %s", error)
+                known = isinstance(error, DataplaneError)
+                _LOG.warning("what others changed cannot be put right yet: %s", error, exc_info=not known)
             self._last = [str(error)]
             return False
         self._last = []
+        return True
+
+    def _note(self, found: list[str]) -> None:
         for text in found:
             self._number += 1
             self._found.append({"number": self._number, "time": self._clock(), "text": text})
             _LOG.warning("put right: %s", text)
-        return True
 
 
 def _received(kernel: Netlink) -> list[Message] | None:

@@ -21,7 +21,7 @@ from avish.controller.rings import Key, Rates
 from avish.operate.registry import RUNTIME
 from avish.operate.view import View
 from dataplane.errors import DataplaneError
-from dataplane.model import NAT_MARK, nat_counters, service_counter
+from dataplane.model import NAT_MARK, Row, nat_counters, service_counter
 
 log = logging.getLogger(__name__)
 TICK = 1.0
@@ -52,7 +52,8 @@ class Monitor:
         self._capturing: dict[str, str] = {}
         self._known: dict[tuple[str, str], str] = {}
         self._active: dict[tuple[str, str], str] = {}
-        self._repairs: dict[str, float] = {}
+        self._repairs: dict[str, tuple[int, float]] = {}
+        """Number and time of the last that was told, by place."""
         self._began = time.time()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
@@ -164,13 +165,21 @@ class Monitor:
             except DataplaneError as error:
                 log.debug("service engine %s: %s", name, error)
                 continue
-            for row in rows:
-                if row["time"] > self._repairs.get(name, self._began) and body is not None:
+            for row in self._fresh(name, rows):
+                if body is not None:
                     text = f"{name}: {row['text']}; put right"
                     self._events.add("SE_DRIFT_REPAIRED", text, obj=("serviceengine", body["uuid"], body["name"]))
                     self._notices.tell(self._notices.make(text, "drift"))
             if rows:
-                self._repairs[name] = max(row["time"] for row in rows)
+                self._repairs[name] = rows[-1]["number"], rows[-1]["time"]
+
+    def _fresh(self, name: str, rows: list[Row]) -> list[Row]:
+        """Those not told yet, by their order, for clocks jump: behind the last one told; of a new agent all."""
+        told = self._repairs.get(name)
+        if told is None:
+            return [row for row in rows if row["time"] > self._began]
+        known = [(row["number"], row["time"]) for row in rows]
+        return rows[known.index(told) + 1 :] if told in known else rows
 
     def _switched(self, view: View) -> None:
         """Tell when another engine of a pair has become active; an election says nothing before its end."""

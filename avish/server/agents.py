@@ -100,7 +100,7 @@ class AgentProcess:
         try:
             return listener_pid(self.path)
         except OSError as error:
-            if self._child is not None:
+            if self._child is not None and self._child.poll() is None:  # else the number may be another's by now
                 return self._child.pid
             raise self._stuck(error) from error
 

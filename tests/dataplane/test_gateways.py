@@ -96,3 +96,15 @@ def test_a_link_of_ipv6_is_listened_on(one):
         one._sockets.pop(six).close()
 
     asyncio.run(listen())
+
+
+def test_an_address_that_comes_later_is_listened_on_from_the_beginning(one):
+    async def listen():
+        link = Link("lo", "192.0.2.77", "192.0.2.78")
+        six = Link("lo", "2001:db8::77", "2001:db8::78")
+        await one.follow(2, Pair((link, six), preferred=True, heartbeat=0.1))
+        bound = {key.own: sock.getsockname()[0] for key, sock in one._sockets.items()}
+        await one.forget(2)
+        return bound
+
+    assert asyncio.run(listen()) == {"192.0.2.77": "192.0.2.77", "2001:db8::77": "2001:db8::77"}

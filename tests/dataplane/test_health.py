@@ -1,11 +1,13 @@
 """The thread that tests servers, against real ones on the loopback device."""
 
+import json
 import socket
 import threading
 from contextlib import contextmanager
 
 import pytest
 
+from dataplane import health
 from dataplane.errors import RefusedError
 from dataplane.health import Monitor
 from dataplane.health_model import Probe, Watch
@@ -21,14 +23,16 @@ class Usable:
     def __init__(self):
         self.up = {}
         self.told = threading.Condition()
-        self.refuse = False
+        self.refuse = None
+        self.history = []
 
     def use(self, up, changed):
         if self.refuse:
-            self.refuse = False
-            raise RefusedError("not now")
+            refusal, self.refuse = self.refuse, None
+            raise refusal("not now")
         with self.told:
             self.up = up
+            self.history.append(up.get("p"))
             self.told.notify_all()
 
     def wait(self, pool, *servers):
@@ -78,10 +82,48 @@ def test_servers_come_and_go(usable, monitor):
 
 
 def test_a_refusal_is_tried_again(usable, monitor):
-    usable.refuse = True
+    usable.refuse = RefusedError
     with listening() as port:
         monitor.follow(state(port))
         usable.wait("p", (HOST, port))
+
+
+def test_an_unexpected_error_is_survived(usable, monitor):
+    usable.refuse = ValueError
+    with listening() as port:
+        monitor.follow(state(port))
+        usable.wait("p", (HOST, port))
+    usable.wait("p")
+    monitor.settle(WAIT)
+    assert not monitor._telling
+
+
+def test_a_verdict_of_an_agent_before_is_used_once(usable, monitor, tmp_path):
+    (tmp_path / "old").write_text(json.dumps({"boot": health._boot(), "up": {f"m {HOST} 9": True}}))
+    again = Monitor(usable.use, tmp_path / "old")
+    try:
+        again.follow(state(9, interval=60.0, fall=3))
+        usable.wait("p", (HOST, 9))
+        again.follow(SeState())
+        again.follow(state(9, interval=60.0))
+        again.settle(WAIT)
+        assert again.health("p")[0]["up"] is False
+    finally:
+        again.close()
+
+
+def test_an_engine_that_takes_over_uses_its_servers_until_the_first_verdict(usable, monitor):
+    with listening() as port:
+        watch = Watch(((HOST, port), (HOST, 9)), ("m",), on_standby=False)
+        monitor.active(here=False)
+        probe = Probe("m", "tcp", interval=0.2, rise=3, quick=False)
+        monitor.follow(SeState(probes={"m": probe}, pools={"p": watch}))
+        usable.wait("p", (HOST, port), (HOST, 9))
+        usable.history.clear()
+        monitor.active(here=True)
+        usable.wait("p", (HOST, port))
+        assert frozenset() not in usable.history
+        assert usable.history[-1] == {(HOST, port)}
 
 
 def test_to_settle_is_to_have_every_first_verdict(usable, monitor):

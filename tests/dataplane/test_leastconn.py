@@ -93,3 +93,9 @@ def test_who_is_hashed_stays_when_another_server_is_full():
     hashed = replace(FULL, picker="source_hash", slots=(A, B, A, B))
     assert weighed(hashed, load(a=3)).slots == (B, B, B, B)
     assert leastconn.weighable({7: hashed}) == {7}
+
+
+def test_a_connection_is_fresh_for_a_second():
+    """Ages are whole seconds: one of 1 may be nearly two."""
+    rows = [{"mark": 1, "reply_src": "10.1.0.1", "reply_sport": 80, "state": "", "age": age} for age in (0, 1, None)]
+    assert leastconn.load_of(rows).fresh[1] == 1

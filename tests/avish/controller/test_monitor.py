@@ -39,3 +39,13 @@ def test_what_others_changed_is_told(ftp_rig, told):
     assert told("SE_DRIFT_REPAIRED") == [text]
     assert told("SE_DRIFT_REPAIRED") == [text]
     assert notices(ftp_rig) == [("drift", text)]
+
+
+def test_what_others_changed_is_told_though_the_clock_went_back(ftp_rig, told):
+    rows = ftp_rig.drivers["se1"].repair_rows
+    rows.append({"number": 1, "time": 4_000_000_000.0, "text": "a"})
+    assert told("SE_DRIFT_REPAIRED") == ["se1: a; put right"]
+    rows.append({"number": 2, "time": 1_000_000_000.0, "text": "b"})
+    assert len(told("SE_DRIFT_REPAIRED")) == 2
+    rows[:] = [{"number": 1, "time": 1_000_000_005.0, "text": "of an agent that was started again"}]
+    assert len(told("SE_DRIFT_REPAIRED")) == 3
