@@ -40,14 +40,23 @@ class LineEditor:
     )
     _escape: str = ""
     _last: str = ""
+    _data: bytes = b""
+    _taken: int = 0
+
+    @property
+    def left(self) -> bytes:
+        """What is behind the key that was taken last, also when that raised."""
+        return self._data[self._taken :]
 
     def feed(self, data: bytes, prompt: str) -> tuple[str | None, bytes]:
         """(the line, or None while it is not whole, what is left of ``data``). Interrupted, or EOFError for Ctrl-D."""
+        self._data = data
         for place in range(len(data)):
+            self._taken = place + 1
             char = self._decoder.decode(data[place : place + 1])
             if char and self._key(char, prompt):
                 line, self.text = self.text, ""
-                return line, data[place + 1 :]
+                return line, self.left
         return None, b""
 
     def _key(self, char: str, prompt: str) -> bool:

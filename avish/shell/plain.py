@@ -170,7 +170,7 @@ class Plain:
         """The next line. Interrupted, EOFError."""
         self._later(prompt)
         while True:
-            line, self._rest = self._editor.feed(self._rest, prompt)
+            line = self._fed(prompt)
             if line is not None:
                 return line
             self._flush()
@@ -178,6 +178,13 @@ class Plain:
                 raise EOFError
             self._rest = self._incoming.get()
             self._ended = self._rest == END
+
+    def _fed(self, prompt: str) -> str | None:
+        """The line, if what has come in makes one whole; what is behind it, or behind a Ctrl-C, stays for later."""
+        try:
+            return self._editor.feed(self._rest, prompt)[0]
+        finally:
+            self._rest = self._editor.left if self._rest else b""
 
     def _goodbye(self) -> None:
         unsaved = self.session.unsaved()

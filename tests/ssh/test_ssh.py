@@ -111,6 +111,15 @@ class TestPlain:
         child.expect(pexpect.EOF)
         assert "\x1b" not in (child.before or "")
 
+    def test_ctrl_c_drops_the_line_and_the_session_goes_on(self, controller):
+        done = controller.ssh(
+            user="admin+plain", options=["-tt"], stdin="show tenant\x03where\nconfigure pool c\n\x03\x03cancel\nexit\n"
+        )
+        assert done.returncode == 0
+        assert "]: > show tenant^C" in done.stdout
+        assert "]: > where" in done.stdout
+        assert "| admin |" not in done.stdout
+
 
 class Screen:
     """A terminal with somebody in front of it: it answers where its cursor is."""

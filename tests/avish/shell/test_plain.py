@@ -56,6 +56,14 @@ def test_hidden_is_hidden():
     assert typed(b"sec\x7fret?\r", hidden=True) == (["seret?"], "\r\n")
 
 
+def test_what_is_behind_a_ctrl_c_is_kept():
+    editor = LineEditor(lambda _: None, lambda _, __: ("", ""))
+    with pytest.raises(Interrupted):
+        editor.feed(b"abc\x03where\r", "> ")
+    assert editor.left == b"where\r"
+    assert editor.feed(editor.left, "> ") == ("where", b"")
+
+
 def test_ctrl_c_and_ctrl_d():
     with pytest.raises(Interrupted):
         typed(b"abc\x03")
