@@ -30,6 +30,8 @@ BIN = Path(sys.executable).parent
 TOPOLOGY = ROOT / "fixtures" / "topologies" / "active-ftp.yaml"
 PROMPT = re.compile(r"\[admin:[^\]]+\]: [\w:]*> $")
 PATIENCE = 60.0
+CHANGES = 100
+"""Of one session; then it logs in anew."""
 GROWTH_MB, GROWTH_FDS, GROWTH_PROCESSES = 60, 40, 4
 OUTAGE_SECONDS = 25.0
 """Without one file transferred; an agent that was killed and a controller that comes back are within it."""
@@ -125,8 +127,9 @@ class Worker:
         async with asyncssh.connect("127.0.0.1", self.site.port, **options) as connection:
             process = await connection.create_process(term_type="dumb")
             await self._answer(process)
-            while time.monotonic() < until:
-                await self._count(process)
+            for _ in range(CHANGES):
+                if time.monotonic() < until:
+                    await self._count(process)
 
     async def _count(self, process):
         number = self.tried = self.tried + 1

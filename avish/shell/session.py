@@ -34,7 +34,7 @@ Asked = Generator[Effect, Reply | None, Reply]
 EDITING = frozenset({"set", "enter", "index", "range", "unset", "discard", "body"})
 SHOWING = frozenset({"show", "list"})
 ALL_TENANTS = "*"
-TYPED = 100_000
+TYPED = 10_000
 """Lines of a session that are remembered."""
 GONE = 410
 """The controller has forgotten the candidate of a dry run."""
@@ -132,6 +132,8 @@ class Session:
             return
         frames = tuple(self.modes)
         yield from self._line(line, block)
+        if self.typed and self.typed[-1].frames == frames:
+            frames = self.typed[-1].frames  # the same tuple: there are thousands of lines
         self.typed.append(Typed(frames, self._said, block))
 
     def _line(self, line: str, block: str | None) -> Run:

@@ -85,7 +85,7 @@ def history_export(session: Session, order: Order) -> Run:
     from avish.lang.runbook import header, runbook
 
     lines = [*header(f"a session on {session.host}", session.began), *runbook(session.tree, session.typed)]
-    if "file" not in order.args:
+    if order.args.get("file", "-") == "-":
         yield from answer(lines, "\n".join(lines), order.walk)
         return
     path = (yield from session.ask_user(WriteFile(order.args["file"], "\n".join([*lines, ""]), secret=True))).body
