@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import captures
+import engine
 import failover
 import figures
 import kernel
@@ -43,6 +44,7 @@ def measure(bin_dir):
         yield from operations.figures(lab)
     yield from kernel.figures()
     yield from traffic.figures()
+    yield from engine.figures(bin_dir)
     yield from scale.figures(bin_dir)
     yield from transactions.figures()
     yield from network.figures(bin_dir)

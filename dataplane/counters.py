@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from dataplane import intervals, netlink, nftread
 from dataplane.model import Row
@@ -22,16 +22,18 @@ _ADDRESS_SIZE: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 16}
 _NAMES = {number: name for name, number in PROTOCOLS.items()}
 
 
-def counters() -> dict[str, tuple[int, int]]:
-    """Name -> packets, bytes, of both IP versions together; empty when there is no table."""
+def counters(names: Iterable[str] = ()) -> dict[str, tuple[int, int]]:
+    """Name -> packets, bytes, of both IP versions together; of those ``names`` that are there, without any of all.
+
+    Empty when there is no table.
+    """
+    wanted = [netlink.text(_OBJECT_NAME, name) for name in names]
     found: dict[str, tuple[int, int]] = {}
     for family in _FAMILIES:
-        body = (
-            netlink.netfilter_header(family)
-            + netlink.text(_OBJECT_TABLE, TABLE)
-            + netlink.big32(_OBJECT_TYPE, _COUNTER)
-        )
-        for parts in nftread.dump(_GET_OBJECTS, body):
+        head = netlink.netfilter_header(family) + netlink.text(_OBJECT_TABLE, TABLE)
+        kind = netlink.big32(_OBJECT_TYPE, _COUNTER)
+        bodies = [head + name + kind for name in wanted]
+        for parts in nftread.get(_GET_OBJECTS, bodies) if wanted else nftread.dump(_GET_OBJECTS, head + kind):
             name, (packets, size) = _counter(parts)
             before = found.get(name, (0, 0))
             found[name] = (before[0] + packets, before[1] + size)

@@ -52,8 +52,8 @@ class Driver(Protocol):
         bytes, reply_packets, reply_bytes.
         """
 
-    def counters(self) -> dict[str, tuple[int, int]]:
-        """Named counters: packets, bytes.
+    def counters(self, names: tuple[str, ...] = ()) -> dict[str, tuple[int, int]]:
+        """Named counters: packets, bytes; of those ``names`` that there are, without any of all.
 
         Named as ``model.service_counter`` (connections) and ``model.nat_counters`` (flows) say.
         """

@@ -143,11 +143,11 @@ class FakeDriver:
         self._asked("probe")
         return iter([f"{kind} {address} port {port}: {self.probe_answer}"])
 
-    def counters(self) -> dict[str, tuple[int, int]]:
+    def counters(self, names: tuple[str, ...] = ()) -> dict[str, tuple[int, int]]:
         self._asked("counters")
-        names = [name for one in self.kernel.services.values() for name in sorted(one.counters)]
-        names += [name for number in self.kernel.nat for name in nat_counters(number)]
-        return {name: self.counter_values.get(name, (0, 0)) for name in names}
+        kept = [name for one in self.kernel.services.values() for name in sorted(one.counters)]
+        kept += [name for number in self.kernel.nat for name in nat_counters(number)]
+        return {name: self.counter_values.get(name, (0, 0)) for name in kept if not names or name in names}
 
     def listeners(self) -> list[Row]:
         self._asked("listeners")

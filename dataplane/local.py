@@ -399,8 +399,8 @@ class LocalDriver:
             return persisted.forget(mark, servers)
 
     @_reading("counters")
-    def counters(self) -> dict[str, tuple[int, int]]:
-        return counters.counters()
+    def counters(self, names: tuple[str, ...] = ()) -> dict[str, tuple[int, int]]:
+        return counters.counters(names)
 
     @_reading("listeners")
     def listeners(self) -> list[Row]:

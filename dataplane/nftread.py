@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterable
 
 from dataplane import netlink
 
@@ -44,6 +45,19 @@ def dump(kind: int, body: bytes) -> list[dict[int, bytes]]:
             raise
         if not any(message.flags & netlink.DUMP_INTR for message in found):
             break
+    return [netlink.parse(message.body, _HEADER_SIZE) for message in found]
+
+
+def get(kind: int, bodies: Iterable[bytes]) -> list[dict[int, bytes]]:
+    """The attributes of single objects, without those that are not there. Raises NetlinkError."""
+    found = []
+    with netlink.Netlink() as kernel:
+        for body in bodies:
+            try:
+                found += kernel.request(netlink.netfilter_type(_SUBSYSTEM, kind), body)
+            except netlink.NetlinkError as error:
+                if error.errno != errno.ENOENT:
+                    raise
     return [netlink.parse(message.body, _HEADER_SIZE) for message in found]
 
 

@@ -119,8 +119,8 @@ class RemoteDriver:
         finally:
             self._give_back(connection, usable=finished)
 
-    def counters(self) -> dict[str, tuple[int, int]]:
-        return dict(self._call("counters"))
+    def counters(self, names: tuple[str, ...] = ()) -> dict[str, tuple[int, int]]:
+        return dict(self._call("counters", names))
 
     def listeners(self) -> list[Row]:
         return list(self._call("listeners"))

@@ -76,7 +76,7 @@ def _front(view: View, body: Body, traffic: Traffic, members: list[Body]) -> dic
 
 def _count(view: View, members: list[Body], name: str) -> Count:
     """A counter of the kernel, of several engines together; 0 where it is not kept."""
-    return Count(sum(view.engine(one).counted.get(name, (0, 0))[0] for one in members))
+    return Count(sum(view.engine(one).counted(name).get(name, (0, 0))[0] for one in members))
 
 
 def _taken(view: View, body: Body, members: list[Body]) -> int | None:
@@ -175,9 +175,11 @@ def policy_stats(view: View, body: Body) -> Any:
 
 def _decided(view: View, members: list[Body], policy: Body, mark: int) -> list[dict[str, Any]]:
     rows = []
-    for rule in sorted(policy.get("rules", []), key=lambda rule: rule["index"]):
-        name = security_counter(mark, rule["index"])
-        found = [counted[name][0] for one in members if name in (counted := view.engine(one).counted)]
+    rules = sorted(policy.get("rules", []), key=lambda rule: rule["index"])
+    names = [security_counter(mark, rule["index"]) for rule in rules]
+    counts = [view.engine(one).counted(*names) for one in members]
+    for rule, name in zip(rules, names, strict=True):
+        found = [counted[name][0] for counted in counts if name in counted]
         if found:
             hits = Count(sum(found))
             limits = str(rule.get("action", "")).endswith("_RATE_LIMIT")
@@ -261,7 +263,7 @@ def internal(view: View, body: Body) -> dict[str, Any]:
                 "picker": service.picker if service else "none",
                 "slots": len(service.slots) if service else 0,
                 "source_nat": bool(service and service.snat),
-                "connections": Count(seen.counted.get(service_counter(mark), (0, 0))[0]),
+                "connections": _count(view, [member], service_counter(mark)),
             }
         )
     return {"uuid": body["uuid"], "name": body["name"], "vs_stat_index": mark, "service_engine": entries}

@@ -40,6 +40,7 @@ class Seen:
     restart: Callable[[], str] = lambda: "unknown"
     vrf: str = GLOBAL_VRF
     _rows: dict[str, list[Row]] = field(default_factory=dict)
+    _counted: dict[str, tuple[int, int] | None] = field(default_factory=dict)
     _failure: DataplaneError | None = None
 
     @property
@@ -55,10 +56,12 @@ class Seen:
         """The driver's addresses."""
         return self._read("addresses", self.driver.addresses)
 
-    @cached_property
-    def counted(self) -> dict[str, tuple[int, int]]:
-        """The driver's counters."""
-        return self.driver.counters()
+    def counted(self, *names: str) -> dict[str, tuple[int, int]]:
+        """Those of the driver's counters with these names that there are."""
+        new = tuple(name for name in names if name not in self._counted)
+        if new:
+            self._counted |= dict.fromkeys(new) | self.driver.counters(new)
+        return {name: value for name in names if (value := self._counted[name]) is not None}
 
     def _read(self, what: str, ask: Callable[[], list[Row]]) -> list[Row]:
         """An engine that failed once is not asked again: each further wait would be as long."""
