@@ -23,57 +23,106 @@ Show = Callable[[Event, str], None]
 _REMEMBERED = 5000
 
 
-class Streams:
-    """The captures this shell shows; ``show`` must be safe to call from their threads.
+class Shown:
+    """One stream on this screen: ``shown``, ``held`` (while paused), and of a capture its last ``status``."""
 
-    ``paused``: packets are not shown, but counted. ``status``: what is said of each capture, by title.
+    def __init__(self, stream: Stream, show: Show) -> None:
+        self.title = stream.title
+        self.status: Event | None = None
+        self.missed = self.shown = self.held = 0
+        self._show = show
+        self._sieve = self._sieve_of(stream.pipes)
+
+    def _sieve_of(self, pipes: Pipes) -> Sieve | None:
+        return Sieve(pipes, self.show) if pipes else None
+
+    def show(self, event: Event) -> None:
+        """Put it on the screen."""
+        self.shown += event.get("event") == "packet"
+        self._show(event, self.title)
+
+    def put(self, event: Event) -> None:
+        """Offer a packet to the filter, or show it."""
+        sieve = self._sieve
+        if sieve is None:
+            self.show(event)
+        else:
+            sieve.put(event)
+
+    def sift(self, pipes: Pipes) -> None:
+        """From now on through another filter."""
+        old, self._sieve = self._sieve, self._sieve_of(pipes)
+        if old is not None:
+            old.close()
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        if self._sieve is not None:
+            self._sieve.close()
+
+    def line(self) -> str:
+        """Its part of the status line; "" where there is nothing to count."""
+        one = self.status
+        if one is None:
+            return ""
+        return (
+            f"{self.title}: seen {one['seen']} kept {one['kept']} shown {self.shown}"
+            f" dropped kernel {one['lost']} queue {one['queue']} screen {one['screen'] + self.held}"
+            f", {_size(one['bytes'])}, left {one['left']}"
+        )
+
+
+class Streams:
+    """The captures and events this shell shows; ``show`` must be safe to call from their threads.
+
+    ``paused``: packets are not shown, but counted.
     """
 
     def __init__(self, client: Client, show: Show) -> None:
         self._client = client.twin()
         self._show = show
-        self._running: dict[str, threading.Thread] = {}
-        self._missed: dict[str, int] = {}
+        self._running: dict[str, tuple[threading.Thread, Shown]] = {}
         self._followed = ""
+        self._foreground: Shown | None = None
         self.paused = False
-        self.status: dict[str, Event] = {}
-        self.shown = 0
-        self.held = 0
 
     @property
     def active(self) -> bool:
         """Whether anything is shown."""
-        return any(thread.is_alive() for thread in self._running.values())
+        return any(thread.is_alive() for thread, _ in self._running.values())
 
     def start(self, stream: Stream) -> None:
-        """Show the events of ``stream``, unless they are shown already."""
-        thread = self._running.get(stream.path)
-        if thread is not None and thread.is_alive():
-            return
-        thread = threading.Thread(target=self._read, args=(stream, None), daemon=True)
-        self._running[stream.path] = thread
+        """Show the events of ``stream``; of one that is shown already through this filter from now on."""
+        if stream.path in self._running:
+            thread, shown = self._running[stream.path]
+            if thread.is_alive():
+                shown.sift(stream.pipes)
+                return
+        shown = Shown(stream, self._show)
+        thread = threading.Thread(target=self._read, args=(stream, shown, None), daemon=True)
+        self._running[stream.path] = thread, shown
         thread.start()
 
     def follow(self, stream: Stream, out: Callable[[str], None]) -> None:
         """Show the events until they end; ``out`` takes them as JSON where that is asked for. Raises AvishError."""
         self._followed = stream.path.partition("?")[0]  # and not a second time in the background
-        self._read(stream, out, raises=True)
+        self._foreground = Shown(stream, self._show)
+        try:
+            self._read(stream, self._foreground, out, raises=True)
+        finally:
+            self._foreground = None
 
     def status_line(self) -> str:
         """What is to be said of the captures that are shown; "" while there is none."""
-        if not self.status:
+        every = [shown for _, shown in list(self._running.values())]
+        parts = [line for shown in [*every, self._foreground] if shown is not None and (line := shown.line())]
+        if not parts:
             return ""
-        held = " PAUSED (Ctrl-S goes on)" if self.paused else " Ctrl-S pauses"
-        parts = [
-            f"{title}: seen {one['seen']} kept {one['kept']} shown {self.shown}"
-            f" dropped kernel {one['lost']} queue {one['queue']} screen {one['screen'] + self.held}"
-            f", {_size(one['bytes'])}, left {one['left']}"
-            for title, one in self.status.items()
-        ]
-        return " | ".join(parts) + held
+        if self.paused:
+            return "PAUSED (Ctrl-S goes on) " + " | ".join(parts)
+        return " | ".join(parts) + " Ctrl-S pauses"
 
-    def _read(self, stream: Stream, out: Callable[[str], None] | None, *, raises: bool = False) -> None:
-        sieve = Sieve(stream.pipes, lambda event: self._show(event, stream.title)) if stream.pipes else None
+    def _read(self, stream: Stream, shown: Shown, out: Callable[[str], None] | None, *, raises: bool = False) -> None:
         try:
             for event in self._client.stream(stream.path):
                 if out is None and stream.path == self._followed:
@@ -81,36 +130,34 @@ class Streams:
                 if stream.raw and out is not None:
                     out(json.dumps(event, ensure_ascii=False))
                 else:
-                    self._pass(event, stream.title, sieve)
+                    self._pass(event, shown)
         except AvishError as error:
             if raises:
                 raise
-            self._show({"event": "broken", "reason": str(error)}, stream.title)
+            shown.show({"event": "broken", "reason": str(error)})
         finally:
-            if sieve is not None:
-                sieve.close()
-            if self.status.pop(stream.title, None) is not None:
-                self._show({"event": "status"}, stream.title)
+            shown.close()
+            if shown.status is not None:
+                shown.status = None
+                shown.show({"event": "status"})
 
-    def _pass(self, event: Event, title: str, sieve: Sieve | None) -> None:
+    def _pass(self, event: Event, shown: Shown) -> None:
         kind = event.get("event")
         if kind == "packet":
             if self.paused:
-                self.held += 1
-                return
-            self.shown += 1
-            if sieve is not None:
-                sieve.put(event)
-                return
-        elif kind in ("status", "ended"):
+                shown.held += 1
+            else:
+                shown.put(event)
+            return
+        if kind in ("status", "ended"):
             dropped = int(event.get("queue", 0)) + int(event.get("screen", 0))
-            event = {**event, "missed": dropped - self._missed.get(title, 0)}
-            self._missed[title] = dropped
-            if kind == "status":
-                self.status[title] = event
-            elif sieve is not None:
-                sieve.close()
-        self._show(event, title)
+            event = {**event, "missed": dropped - shown.missed}
+            shown.missed = dropped
+            if kind == "status" and "seen" in event:  # of a capture; events have only a sign of life
+                shown.status = event
+            elif kind == "ended":
+                shown.close()
+        shown.show(event)
 
 
 def pausing(prompt: PromptSession[str], streams: Streams) -> None:
@@ -158,8 +205,8 @@ class Sieve:
             self._fed.append(event)
             try:
                 first.write(f"{event['line']}\n")
-            except BrokenPipeError:
-                return  # grep has had enough: -m
+            except (BrokenPipeError, ValueError):
+                return  # grep has had enough (-m), or another filter came in between
 
     def close(self) -> None:
         """No more packets; those that pass are shown on return."""

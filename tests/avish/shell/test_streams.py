@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 from pathlib import Path
+from queue import Queue
 from types import SimpleNamespace
 
 import pytest
@@ -83,9 +85,54 @@ def test_a_paused_session_counts_what_it_does_not_show() -> None:
     told.shown = SimpleNamespace(append=lambda event: lines.append(streams.status_line()))  # type: ignore[assignment]
     streams.follow(Stream("/x", "se1"), print)
     assert lines[0] == (
-        "se1: seen 9 kept 8 shown 0 dropped kernel 1 queue 2 screen 5, 0.2 MB, left 1:00 PAUSED (Ctrl-S goes on)"
+        "PAUSED (Ctrl-S goes on) se1: seen 9 kept 8 shown 0 dropped kernel 1 queue 2 screen 5, 0.2 MB, left 1:00"
     )
     assert lines[-1] == ""
+
+
+def test_signs_of_life_of_the_events_say_nothing() -> None:
+    told = Told({"event": "status"}, {"event": "event", "line": "VS_DOWN web"})
+    streams = told.streams()
+    seen = []
+    told.shown = SimpleNamespace(append=lambda event: seen.append(streams.status_line()))  # type: ignore[assignment]
+    streams.follow(Stream("/events", "events"), print)
+    assert set(seen) == {""}
+
+
+class Slow(Told):
+    """Its packets come when they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue: Queue[dict[str, object] | None] = Queue()
+
+    def stream(self, path: str):
+        yield from iter(self.queue.get, None)
+
+    def wait(self, count: int) -> None:
+        for _ in range(1000):
+            if len(self.shown) >= count:
+                return
+            threading.Event().wait(0.01)
+        raise AssertionError(self.shown)
+
+
+def test_a_second_command_brings_its_own_filter_and_only_what_passes_is_counted() -> None:
+    told = Slow()
+    streams = told.streams()
+    streams.start(Stream("/x", "se1", (("grep", "1"),)))
+    for number in (1, 2, 3):
+        told.queue.put(packet(number))
+    told.wait(1)
+    streams.start(Stream("/x", "se1", (("grep", "[56]"),)))
+    for number in (4, 5, 6):
+        told.queue.put(packet(number))
+    told.wait(3)
+    shown = streams._running["/x"][1]
+    told.queue.put(None)
+    streams._running["/x"][0].join(10)
+    assert told.lines() == ["packet 1", "packet 5", "packet 6"]
+    assert shown.shown == 3
 
 
 def test_what_was_not_shown_is_told_once() -> None:
@@ -105,7 +152,7 @@ def test_a_stream_that_breaks_is_told_or_refuses_the_line() -> None:
         told.streams().follow(Stream("/x", "se1"), print)
     streams = told.streams()
     streams.start(Stream("/x", "se1"))
-    streams._running["/x"].join(10)
+    streams._running["/x"][0].join(10)
     assert told.lines() == ["capture on se1: no more lines here: gone"]
 
 
