@@ -31,6 +31,7 @@ from dataplane.diff import Plan, applied
 from dataplane.errors import DataplaneError, RefusedError
 from dataplane.failover import Failover
 from dataplane.health import Monitor
+from dataplane.inline import Inline
 from dataplane.local import LocalDriver
 from dataplane.model import Row, SeState
 from dataplane.watch import Watch
@@ -74,6 +75,7 @@ class Parts:
     health: Monitor
     failover: Failover
     watch: Watch
+    inline: Inline
 
 
 class Agent:
@@ -96,6 +98,7 @@ class Agent:
             "drill": self._failover.drill,
             "crash": self._failover.crash,
             "repairs": parts.watch.repairs,
+            "eased": parts.inline.rows,
         }
         self._captures: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
@@ -305,7 +308,10 @@ def main() -> int:
     watch = Watch(driver, lambda: failover.restore(driver.held))
     if not arguments.unwatched:
         watch.start()
-    agent = Agent(driver, arguments.namespace or "host", before, Parts(health, failover, watch))
+    inline = Inline(driver, health)
+    driver.tell_refused(inline.refused)
+    inline.start()
+    agent = Agent(driver, arguments.namespace or "host", before, Parts(health, failover, watch, inline))
     threading.Thread(target=_balance, args=(driver,), daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: agent.stop(listener))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's: an agent outlives the controller

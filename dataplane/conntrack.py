@@ -12,7 +12,7 @@ from dataplane.model import EVERY_FLOW, FlowMatch, Row
 
 _SUBSYSTEM, _GET, _DELETE = 1, 1, 2
 _MARK, _MARK_MASK = 8, 21
-_ASSURED, _SEEN_REPLY = 0x4, 0x2
+_ASSURED, SEEN_REPLY = 0x4, 0x2
 _TCP, _UDP, _ICMP, _ICMP6 = 6, 17, 1, 58
 _ICMP_TIMEOUTS = {_ICMP: "icmp_timeout", _ICMP6: "icmpv6_timeout"}
 _TCP_STATES = (
@@ -103,7 +103,7 @@ class Timeouts:
 
 def ending(found: Row) -> str:
     """In which state a connection ended: of TCP the kernel's word, else REPLIED or UNREPLIED."""
-    return str(found["state"]) or ("REPLIED" if found["status"] & _SEEN_REPLY else "UNREPLIED")
+    return str(found["state"]) or ("REPLIED" if found["status"] & SEEN_REPLY else "UNREPLIED")
 
 
 def _last_used(full: int | None, remaining: int, age: int | None) -> int | None:

@@ -112,6 +112,12 @@ class Driver(Protocol):
         up, with ip, port, up (None: not tested yet), reason, code, since.
         """
 
+    def eased(self) -> list[Row]:
+        """The servers that get fewer connections, or none, because those of clients fail.
+
+        Keys: service (number), ip, port, out (none), reason, since (seconds since the epoch).
+        """
+
     def repairs(self) -> list[Row]:
         """What others changed in the kernel and was put right, the latest last. Keys: number, time, text."""
 

@@ -33,7 +33,7 @@ class FakeDriver:
     """An engine with ``own_interfaces``.
 
     ``kernel``: what the "kernel" holds, may be changed behind the driver's back; ``flow_rows``, ``counter_values``,
-    ``neighbour_rows``, ``fact_values``, ``repair_rows``: what the readers say;
+    ``neighbour_rows``, ``fact_values``, ``repair_rows``, ``eased_rows``: what the readers say;
     ``failures``: operation -> exception it raises until removed;
     ``down_servers`` (address, port) fail every test; ``exchanged``: pairs whose
     roles are the other way round; ``reachable`` False: nothing answers;
@@ -53,6 +53,7 @@ class FakeDriver:
     calls: list[str] = field(default_factory=list)
     captures: list[FakeCapture] = field(default_factory=list)
     repair_rows: list[Row] = field(default_factory=list)
+    eased_rows: list[Row] = field(default_factory=list)
     exchanged: set[int] = field(default_factory=set)
     down_servers: set[tuple[str, int]] = field(default_factory=set)
     _held: SeState = field(default_factory=SeState)
@@ -223,6 +224,10 @@ class FakeDriver:
             for key in probes
         ]
         return {**_brief_health(pool, server, up=up), "transitions": [0.0], "monitors": tests}
+
+    def eased(self) -> list[Row]:
+        self._asked("eased")
+        return list(self.eased_rows)
 
     def repairs(self) -> list[Row]:
         self._asked("repairs")

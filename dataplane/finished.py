@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any
 
 from dataplane import conntrack, netlink
@@ -38,6 +39,8 @@ class Ledger:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self.refused: Callable[[Row], None] = lambda _row: None
+        """Called, from its thread, for every TCP connection that a server has refused."""
 
     def start(self) -> None:
         """Begin to listen. Raises OSError."""
@@ -101,6 +104,8 @@ class Ledger:
                 state = conntrack.ending(row)
                 total["states"][state] = total["states"].get(state, 0) + 1
                 row["ended"] = now
+                if state == "CLOSE" and row["reply_packets"] == 1 and not row["status"] & conntrack.SEEN_REPLY:
+                    self.refused(row)
                 self._last.append(row)
 
     def _known(self, key: Key) -> Key:

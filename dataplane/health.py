@@ -88,6 +88,19 @@ class Monitor:
         with self._decided:
             self._decided.wait_for(lambda: not (self._changed or self._telling or self._pending()), seconds)
 
+    def trusted(self, server: Server) -> bool:
+        """Whether a server is tested, and the last test of each kind passed."""
+        found = [test for key, test in list(self._tests.items()) if key[1:] == server]
+        return bool(found) and all(test.up and not test.bad for test in found)
+
+    def hurry(self, server: Server) -> None:
+        """Test a server at once, if it is tested at all."""
+        self._loop.call_soon_threadsafe(self._hurry, server)
+
+    def _hurry(self, server: Server) -> None:
+        for key in [key for key in self._tests if key[1:] == server]:
+            self._plan(key, 0.0)
+
     def active(self, *, here: bool) -> None:
         """Whether this engine is the active one; what is not tested on standby depends on it."""
         asyncio.run_coroutine_threadsafe(self._set_active(here=here), self._loop)

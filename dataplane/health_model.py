@@ -53,12 +53,10 @@ class Probe:
 class Watch:
     """The servers of a pool, and the keys of the probes each has to pass: all, or ``needed`` of them.
 
-    ``passive``: resets and silence of its connections count against a server too. ``on_standby``: it is also tested
-    from an engine that is not active.
+    ``on_standby``: they are also tested from an engine that is not active.
     """
 
     servers: tuple[tuple[str, int], ...]
     probes: tuple[str, ...]
     needed: int = 0
-    passive: bool = False
     on_standby: bool = True

@@ -73,6 +73,7 @@ class LocalDriver:
         self._held: tuple[SeState, int] | None = None
         self._shown = SeState()
         self._up: overlay.Up = {}
+        self._cut: overlay.Cut = overlay.NO_CUT
         self._least: tuple[Mapping[int, Service], frozenset[int]] = ({}, frozenset())
         self._uneven: frozenset[int] = frozenset()
         self._loader, self._around = Loader(), Around()
@@ -120,7 +121,7 @@ class LocalDriver:
             steps = link_plan(state)
             changes = [_in_words(step) for step in steps]
             with _beside([step for step in steps if step.op == "put"]) as refused:
-                shown = overlay.effective_state(state, self._up)
+                shown = overlay.effective_state(state, self._up, self._cut)
                 changes += self._sync_table(shown)
             if not sysctl.forwards():
                 changes.append("forwarding was off")
@@ -197,7 +198,7 @@ class LocalDriver:
             state, _ = self._known()
             target = applied(state, plan)
             self._refuse(plan, target)
-            plan = overlay.effective_plan(plan, state, target, self._shown, self._up)
+            plan = overlay.effective_plan(plan, state, target, self._shown, self._up, self._cut)
             shown = applied(self._shown, plan)
             commands = _commands(self._shown, shown, plan)
             if commands:
@@ -210,7 +211,7 @@ class LocalDriver:
                 raise UnreachableError(f"out of sync: the engine holds revision {held}, not {base}")
             target = applied(state, plan)
             self._refuse(plan, target)
-            plan = overlay.effective_plan(plan, state, target, self._shown, self._up)
+            plan = overlay.effective_plan(plan, state, target, self._shown, self._up, self._cut)
             shown = applied(self._shown, plan)
             with self._towards(target):
                 self._carry_out(plan, self._shown, shown)
@@ -225,13 +226,22 @@ class LocalDriver:
         """
         with self._lock:
             self._up = up
-            if self._held is None:
-                return
-            plan = overlay.flip_plan(self._held[0], self._shown, changed, up)
-            if plan:
-                shown = applied(self._shown, plan)
-                self._carry_out(plan, self._shown, shown)
-                self._shown = shown
+            if self._held is not None:
+                self._show(overlay.flip_plan(self._held[0], self._shown, changed, up, self._cut))
+
+    def ease(self, cut: overlay.Cut, changed: Iterable[int]) -> None:
+        """From now on these servers get less; the services ``changed`` have other ones. Raises as ``use`` does."""
+        with self._lock:
+            self._cut = cut
+            if self._held is not None:
+                self._show(overlay.cut_plan(self._held[0], self._shown, changed, self._up, cut))
+
+    def _show(self, plan: Plan) -> None:
+        """Bring the kernel to what is shown after a plan."""
+        if plan:
+            shown = applied(self._shown, plan)
+            self._carry_out(plan, self._shown, shown)
+            self._shown = shown
 
     def balance(self) -> None:
         """Weigh the services anew that balance by least connections, by the flows there are now.
@@ -245,12 +255,8 @@ class LocalDriver:
             if self._held is None:
                 return
             numbers = self._weighable() & (load.services | self._uneven)
-            even = {one: overlay.effective(self.held.services[one], self.held.pools, self._up) for one in numbers}
-            plan = leastconn.plan(even, self._shown.services, load)
-            if plan:
-                shown = applied(self._shown, plan)
-                self._carry_out(plan, self._shown, shown)
-                self._shown = shown
+            even = {one: self._even(self.held.services[one]) for one in numbers}
+            self._show(leastconn.plan(even, self._shown.services, load))
             self._uneven = frozenset(one for one in numbers if self._shown.services[one] != even[one])
 
     def _follow_ftp(self) -> None:
@@ -259,6 +265,9 @@ class LocalDriver:
             self._ftp.follow(ftpwatch.ports_of(self.held.services.values()))
         except RefusedError as error:
             _LOG.warning("FTP is read along on other ports than configured: %s", error)
+
+    def _even(self, service: Service) -> Service:
+        return overlay.effective(service, self.held.pools, self._up, self._cut)
 
     def _weighable(self) -> frozenset[int]:
         """The services that balance by least connections; found anew only when services have changed."""
@@ -370,6 +379,10 @@ class LocalDriver:
         ratecount.begin()
         self._ledger.start()
         self._ftp.start()
+
+    def tell_refused(self, tell: Callable[[Row], None]) -> None:
+        """Call ``tell``, from another thread, for every TCP connection that a server refuses."""
+        self._ledger.refused = tell
 
     def facts(self, kind: str) -> Any:
         if kind == "finished":

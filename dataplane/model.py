@@ -243,6 +243,7 @@ class Service:
     connection goes where the client sent it. ``close_when_down``: without servers it does not listen. ``pools``: keys
     of those that the servers are from. ``idle``: by protocol, the seconds without packets after which a connection is
     forgotten; of a protocol that is not in it, when the kernel thinks right.
+    ``inline``: connections that servers refuse or do not answer count against them.
     """
 
     id: int
@@ -264,6 +265,7 @@ class Service:
     close_when_down: bool = False
     pools: tuple[str, ...] = ()
     idle: tuple[tuple[Protocol, int], ...] = ()
+    inline: bool = True
 
     @property
     def counters(self) -> set[str]:

@@ -15,6 +15,7 @@ from dataplane.model import NAT_MARK, Row
 
 TABLE = "avish_rates"
 _SIZE = 65535
+_SILENT_SECONDS = 60
 _INET = 1
 _GET_ELEMENTS = netlink.netfilter_type(10, 13)
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
@@ -23,8 +24,8 @@ _EXPRESSION_DATA, _BYTES, _PACKETS = 2, 1, 2
 _ADDRESS_SIZE = {4: 4, 6: 16}
 
 
-def _set(name: str, key: str) -> str:
-    return f"  set {name} {{ typeof {key}; flags dynamic; counter; size {_SIZE}; }}\n"
+def _set(name: str, key: str, flags: str = "dynamic") -> str:
+    return f"  set {name} {{ typeof {key}; flags {flags}; counter; size {_SIZE}; }}\n"
 
 
 # a set that is full ends its rule: what is behind it must not take the packet for one of the other direction
@@ -34,7 +35,9 @@ delete table inet {TABLE}
 table inet {TABLE} {{
 {_set("up4", "ct mark . ip daddr . th dport")}{_set("down4", "ct mark . ip saddr . th sport")}\
 {_set("up6", "ct mark . ip6 daddr . th dport")}{_set("down6", "ct mark . ip6 saddr . th sport")}\
-{_set("nat_up", "ct mark")}{_set("nat_down", "ct mark")}
+{_set("nat_up", "ct mark")}{_set("nat_down", "ct mark")}\
+{_set("silent4", "ct mark . ip daddr . th dport", "dynamic,timeout")}\
+{_set("silent6", "ct mark . ip6 daddr . th dport", "dynamic,timeout")}
   chain nat_original {{ add @nat_up {{ ct mark counter }}; }}
   chain nat_reply {{ add @nat_down {{ ct mark counter }}; }}
   chain nat {{
@@ -45,7 +48,12 @@ table inet {TABLE} {{
   chain service_down4 {{ add @down4 {{ ct mark . ip saddr . th sport counter }}; }}
   chain service_up6 {{ add @up6 {{ ct mark . ip6 daddr . th dport counter }}; }}
   chain service_down6 {{ add @down6 {{ ct mark . ip6 saddr . th sport counter }}; }}
+  chain silent {{
+    meta nfproto ipv4 update @silent4 {{ ct mark . ip daddr . th dport timeout {_SILENT_SECONDS}s counter }} return
+    update @silent6 {{ ct mark . ip6 daddr . th dport timeout {_SILENT_SECONDS}s counter }}
+  }}
   chain service {{
+    ct state new ct status confirmed meta l4proto tcp jump silent
     meta l4proto != {{ tcp, udp }} return
     meta nfproto ipv4 ct direction original goto service_up4
     meta nfproto ipv4 goto service_down4
@@ -64,8 +72,17 @@ table inet {TABLE} {{
 
 def begin() -> None:
     """Count from now on; what an agent before counted goes on. Raises RefusedError, NetlinkError."""
-    if ("inet", TABLE) not in nftread.tables():
+    if ("inet", TABLE) not in nftread.tables() or not _is_ours():
         nftrun.load(_RULES)
+
+
+def _is_ours() -> bool:
+    """Whether the table is as we write it; an agent of an earlier release counted less."""
+    try:
+        with netlink.Netlink() as kernel:
+            return all(message is not None for message in kernel.dump(_GET_ELEMENTS, _asked("silent6")))
+    except netlink.NetlinkError:
+        return False
 
 
 def forget() -> None:
@@ -84,16 +101,28 @@ def rows() -> list[Row]:
     return list(found.values())
 
 
+def silent() -> dict[tuple[int, str, int], int]:
+    """How often clients had to ask for a connection again, by service, and address and port of the server.
+
+    What did not happen for a minute is forgotten.
+    """
+    names = (("silent4", 4), ("silent6", 6))
+    return {key: packets for name, version in names for key, packets, _ in _elements(name, version)}
+
+
 def _nothing(key: tuple[int, str, int]) -> Row:
     counted = dict.fromkeys(("packets", "bytes", "reply_packets", "reply_bytes"), 0)
     return {"mark": key[0], "ip": key[1], "port": key[2], **counted}
 
 
+def _asked(name: str) -> bytes:
+    return netlink.netfilter_header(_INET) + netlink.text(_LIST_TABLE, TABLE) + netlink.text(_LIST_SET, name)
+
+
 def _elements(name: str, version: int) -> Iterator[tuple[tuple[int, str, int], int, int]]:
-    body = netlink.netfilter_header(_INET) + netlink.text(_LIST_TABLE, TABLE) + netlink.text(_LIST_SET, name)
     try:
         with netlink.Netlink() as kernel:
-            for message in kernel.dump(_GET_ELEMENTS, body):
+            for message in kernel.dump(_GET_ELEMENTS, _asked(name)):
                 for _, element in netlink.each(netlink.parse(message.body, 4).get(_LIST_ELEMENTS, b"")):
                     yield _element(netlink.parse(element), version)
     except netlink.NetlinkError:  # no table: nothing was counted

@@ -143,6 +143,9 @@ class RemoteDriver:
     def pool_health(self) -> list[Row]:
         return list(self._call("pool_health"))
 
+    def eased(self) -> list[Row]:
+        return list(self._call("eased"))
+
     def repairs(self) -> list[Row]:
         return list(self._call("repairs"))
 

@@ -22,7 +22,7 @@ from dataplane.errors import RefusedError, UnreachableError
 from dataplane.failover_model import Gateway, Link, Pair
 from dataplane.health_model import Probe, Watch
 
-VERSION = 5
+VERSION = 6
 TAG = "~"
 MAX_FRAME = 1 << 28
 """Bytes; more is taken for garbage. 10,000 services with 64 slots each are some 30 MB."""

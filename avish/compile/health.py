@@ -91,7 +91,6 @@ def compile_watch(config: Config, engine: Engine, uuid: str) -> Watch | None:
         servers=servers,
         probes=probes,
         needed=min(pool.get("min_health_monitors_up") or 0, len(probes)),
-        passive=bool(pool.get("inline_health_monitor")),
         on_standby=bool(engines.get("hm_on_standby", True)),
     )
 

@@ -38,6 +38,7 @@ class Servers:
     reserve: tuple[tuple[Slot, ...], ...] = ()
     routed: bool = False
     pools: tuple[str, ...] = ()
+    inline: bool = True
 
 
 NO_SERVERS = Servers()
@@ -69,6 +70,7 @@ def _servers(config: Config, first: Body, tiers: list[list[tuple[Body, int]]]) -
         reserve=tuple(filled[1:]),
         routed=bool(first.get("routing_pool")),
         pools=tuple(pool["uuid"] for pool in pools),
+        inline=bool(first.get("inline_health_monitor", True)),
     )
 
 

@@ -48,6 +48,7 @@ def compile_service(config: Config, body: Body, number: int) -> Service | None:
         routed=servers.routed,
         close_when_down=bool(body.get("remove_listening_port_on_vs_down")),
         pools=tuple(pools_of(config, body)),
+        inline=servers.inline,
         idle=idle_times(config, body),
     )
 

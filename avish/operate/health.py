@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from avish.compile.health import users_of_pool
@@ -82,26 +82,55 @@ def _pool_status(view: View, pool: Body) -> Status:
     if not any(server.get("enabled", True) for server in pool.get("servers", [])):
         return down(None, "no server is enabled")
     engine = watcher(view, pool)
-    return _found(pool, engine) if engine else down(None, "no service engine tests it")
+    return _found(view, pool, engine) if engine else down(None, "no service engine tests it")
 
 
-def _found(pool: Body, engine: Seen) -> Status:
-    if pool["uuid"] not in engine.desired.pools:
-        return up(None, UNTESTED)
+def _found(view: View, pool: Body, engine: Seen) -> Status:
     try:
-        return _judged(pool, engine.pools.get(pool["uuid"]))
+        eased = eased_servers(view, pool, engine)
+        if pool["uuid"] in engine.desired.pools:
+            return _judged(pool, engine.pools.get(pool["uuid"]), eased)
     except DataplaneError as error:
         return down(None, f"service engine {engine.name}: {error}")
+    if not any(row["out"] for row in eased.values()):
+        return up(None, UNTESTED)
+    servers = sum(bool(server.get("enabled", True)) for server in pool.get("servers", []))
+    return _judged(pool, {"servers": servers, "up": servers, "since": None, "down": []}, eased)
 
 
-def _judged(pool: Body, row: Row | None) -> Status:
+def _judged(pool: Body, row: Row | None, eased: Mapping[tuple[str, int], Row]) -> Status:
     if row is None:
         return down(None, "its servers were not tested yet")
     needed = max(pool.get("min_servers_up") or 1, 1)
-    if row["up"] >= needed:
+    failing = {(one["ip"], one["port"]) for one in row["down"]}
+    out = [one for key, one in eased.items() if one["out"] and key not in failing]
+    usable = row["up"] - len(out)
+    if usable >= needed:
         return up(row["since"])
-    few = f"{row['up']} of {row['servers']} servers up" + (f", {needed} are needed" if needed > 1 else "")
-    return down(row["since"], few, *(f"{one['ip']}:{one['port']} {one['reason']}" for one in row["down"][:3]))
+    few = f"{usable} of {row['servers']} servers up" + (f", {needed} are needed" if needed > 1 else "")
+    since = max([row["since"] or 0.0, *(one["since"] for one in out)])
+    told = [f"{one['ip']}:{one['port']} {one['reason']}" for one in [*row["down"], *out][:3]]
+    return down(since, few, *told)
+
+
+def eased_servers(view: View, pool: Body, engine: Seen) -> dict[tuple[str, int], Row]:
+    """The servers of a pool that get fewer connections, or none, because those of clients fail; by address and port."""
+    if not engine.eased:
+        return {}
+    numbers = {view.ids.get("service", uuid) for uuid in users_of_pool(view.config, pool["uuid"])}
+    usual = pool.get("default_server_port", 80)
+    own = {(server["ip"]["addr"], server.get("port") or usual) for server in pool.get("servers", [])}
+    rows = sorted((row for row in engine.eased if row["service"] in numbers), key=lambda row: bool(row["out"]))
+    return {(row["ip"], row["port"]): row for row in rows if (row["ip"], row["port"]) in own}
+
+
+def eased_status(status: Status, row: Row | None) -> Status:
+    """The state of a server, after what connections of clients say."""
+    if row is None or status["state"] != "OPER_UP":
+        return status
+    if row["out"]:
+        return down(row["since"], f"inline monitor: {row['reason']}; it is tried again soon")
+    return up(row["since"], f"inline monitor: {row['reason']}; it gets a quarter of its share")
 
 
 def server_status(row: Row) -> Status:
@@ -119,10 +148,12 @@ def servers_up(view: View, pool: Body) -> int:
     engine = watcher(view, pool)
     if not pool.get("enabled", True) or engine is None:
         return 0
+    eased = eased_servers(view, pool, engine)
     if pool["uuid"] not in engine.desired.pools:
-        return enabled
+        return enabled - sum(bool(row["out"]) for row in eased.values())
     row = engine.pools.get(pool["uuid"])
-    return int(row["up"]) if row else 0
+    failing = {(one["ip"], one["port"]) for one in row["down"]} if row else set()
+    return int(row["up"]) - sum(bool(one["out"]) for key, one in eased.items() if key not in failing) if row else 0
 
 
 def server_rows(view: View, pool: Body) -> dict[tuple[str, int], Row]:

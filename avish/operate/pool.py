@@ -10,6 +10,8 @@ from avish.operate.health import (
     DISABLED,
     UNTESTED,
     UNUSED,
+    eased_servers,
+    eased_status,
     monitor_statistics,
     monitor_summary,
     pool_status,
@@ -18,6 +20,7 @@ from avish.operate.health import (
     servers_up,
     transitions,
     up,
+    watcher,
 )
 from avish.operate.view import View
 from dataplane.model import Row
@@ -47,8 +50,10 @@ def runtime(view: View, body: Body) -> dict[str, Any]:
 def server_summary(view: View, body: Body) -> list[dict[str, Any]]:
     """One message per server."""
     rows, used = server_rows(view, body), pool_status(view, body)
+    engine = watcher(view, body)
+    eased = eased_servers(view, body, engine) if engine else {}
     return [
-        _server(server, body, rows.get(_key(server, body)), used)
+        _server(server, body, rows.get(_key(server, body)), used, eased.get(_key(server, body)))
         for server in body.get("servers", [])
         if server_wanted(view.query, *_key(server, body))
     ]
@@ -58,12 +63,12 @@ def _key(server: Body, pool: Body) -> tuple[str, int]:
     return server["ip"]["addr"], server.get("port") or pool.get("default_server_port", 80)
 
 
-def _server(server: Body, pool: Body, row: Row | None, used: dict[str, Any]) -> dict[str, Any]:
+def _server(server: Body, pool: Body, row: Row | None, used: dict[str, Any], eased: Row | None) -> dict[str, Any]:
     result = {
         "ip_addr": server["ip"],
         "port": _key(server, pool)[1],
         "hostname": server.get("hostname", ""),
-        "oper_status": _status(server, row, used),
+        "oper_status": eased_status(_status(server, row, used), eased),
     }
     return result | ({"health_monitor_list": {"health_monitor": monitor_summary(row)}} if row else {})
 

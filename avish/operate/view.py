@@ -81,6 +81,11 @@ class Seen:
         return {row["pool"]: row for row in self._read("pool_health", self.driver.pool_health)}
 
     @cached_property
+    def eased(self) -> list[Row]:
+        """The servers that get fewer connections because those of clients fail."""
+        return self._read("eased", self.driver.eased)
+
+    @cached_property
     def held(self) -> dict[int, set[Held]]:
         """The ports in the kernel by number of the service."""
         held: dict[int, set[Held]] = {}

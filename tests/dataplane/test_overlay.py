@@ -92,3 +92,29 @@ def test_a_branch_is_served_likewise():
 def test_persistent_clients_may_insist():
     service = replace(SERVICE, persistence=Persistence(32, 60, "insist"))
     assert overlay.effective(service, STATE.pools, up(A, C)).leaving == (Leaving(*B, -1, returning=True),)
+
+
+def shares(slots):
+    return {server: slots.count(server) / len(slots) for server in set(slots)}
+
+
+def test_a_server_that_fails_connections_gets_a_quarter_of_its_share():
+    service = replace(SERVICE, slots=(A, B, C))
+    found = overlay.effective(service, {}, {}, {1: {B: overlay.REDUCED}}).slots
+    assert shares(found) == {A: 4 / 9, B: 1 / 9, C: 4 / 9}
+    assert found.index(B) not in (0, len(found) - 1), "its turn is in the middle, not at an end"
+
+
+def test_a_hash_moves_three_quarters_of_its_clients_and_no_others():
+    service = replace(SERVICE, picker="source_hash", slots=(A, B) * 32)
+    found = overlay.effective(service, {}, {}, {1: {B: overlay.REDUCED}}).slots
+    assert [one for one in found[::2] if one != A] == []
+    assert found.count(B) == 8
+
+
+def test_one_that_goes_on_failing_gets_none_while_there_is_another_one():
+    service = replace(SERVICE, slots=(A, B))
+    assert set(overlay.effective(service, {}, {}, {1: {B: overlay.OUT}}).slots) == {A}
+    both = {1: {A: overlay.OUT, B: overlay.OUT}}
+    assert set(overlay.effective(service, {}, {}, both).slots) == {A, B}
+    assert overlay.effective(service, {}, {}, {2: {B: overlay.OUT}}) is service

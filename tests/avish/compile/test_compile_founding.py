@@ -32,7 +32,7 @@ def test_both_engines(ftp):
     service = replace(SERVICE, pools=(pool,), idle=(("tcp", 300),))
     health = {
         "probes": {monitor: Probe("System-TCP", "tcp")},
-        "pools": {pool: Watch(SERVICE.slots, (monitor,), passive=True)},
+        "pools": {pool: Watch(SERVICE.slots, (monitor,))},
     }
     addresses = {
         "10.10.10.50": Address("10.10.10.50", "eth1", "vip", 1),
