@@ -46,6 +46,7 @@ def agent():
             health=None,
             failover=SimpleNamespace(roles=None, step_down=None, drill=None, crash=None),
             watch=SimpleNamespace(repairs=None),
+            inline=SimpleNamespace(rows=None),
         ),
     )
 
