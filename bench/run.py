@@ -22,9 +22,11 @@ import kernel
 import network
 import operations
 import people
+import probing
 import scale
 import traffic
 import transactions
+import vips
 from lab import Lab
 
 HEADER = ("figure", "measured", "floor", "ratio", "target", "verdict", "what the floor is")
@@ -51,6 +53,8 @@ def measure(bin_dir):
     yield from people.figures(bin_dir)
     yield from captures.figures(bin_dir)
     yield from failover.figures(bin_dir)
+    yield from vips.figures(bin_dir)
+    yield from probing.figures()
 
 
 def row(figure):
