@@ -9,9 +9,12 @@ for mappings whose keys are not all text, {"~": "bytes", "v": base64}. Sequences
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -62,32 +65,57 @@ class FrameError(ValueError):
     """A frame that is not one: too long, not JSON, or not an object."""
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """While a value of many parts is built the collector would look at all of them again and again, and find nothing.
+
+    For the state of 10,000 services that takes longer than the work itself. Threads may be in here at the same time.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def encode(value: Any) -> Any:
     """A value of the model as JSON data. Raises TypeError for what cannot travel."""
+    with _uncollected():
+        return _encode(value)
+
+
+def _encode(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, tuple | list):
-        return [encode(item) for item in value]
+        return [_encode(item) for item in value]
     names = _FIELDS.get(type(value))
     if names is not None:
-        return {TAG: type(value).__name__, "v": [encode(getattr(value, name)) for name in names]}
+        return {TAG: type(value).__name__, "v": [_encode(getattr(value, name)) for name in names]}
     if isinstance(value, bytes):
         return {TAG: "bytes", "v": base64.b64encode(value).decode()}
     if isinstance(value, dict):
         if all(isinstance(key, str) and key != TAG for key in value):
-            return {key: encode(item) for key, item in value.items()}
-        return {TAG: "map", "v": [[encode(key), encode(item)] for key, item in value.items()]}
+            return {key: _encode(item) for key, item in value.items()}
+        return {TAG: "map", "v": [[_encode(key), _encode(item)] for key, item in value.items()]}
     raise TypeError(f"{type(value).__name__} does not travel")
 
 
 def decode(data: Any) -> Any:
     """The value that ``encode`` made ``data`` of. Raises FrameError."""
+    with _uncollected():
+        return _decode(data)
+
+
+def _decode(data: Any) -> Any:
     if isinstance(data, list):
-        return tuple([decode(item) for item in data])
+        return tuple([_decode(item) for item in data])
     if not isinstance(data, dict):
         return data
     if TAG not in data:
-        return {key: decode(item) for key, item in data.items()}
+        return {key: _decode(item) for key, item in data.items()}
     try:
         return _decode_tagged(data[TAG], data["v"])
     except (KeyError, TypeError, ValueError) as error:
@@ -98,8 +126,8 @@ def _decode_tagged(tag: str, data: Any) -> Any:
     if tag == "bytes":
         return base64.b64decode(data, validate=True)
     if tag == "map":
-        return {decode(key): decode(item) for key, item in data}
-    return CLASSES[tag](*[decode(item) for item in data])
+        return {_decode(key): _decode(item) for key, item in data}
+    return CLASSES[tag](*[_decode(item) for item in data])
 
 
 def send(connection: socket.socket, document: dict[str, Any], payload: bytes = b"") -> None:
@@ -152,7 +180,8 @@ def _exactly(connection: socket.socket, length: int) -> bytes | None:
 
 def _document(data: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(data)
+        with _uncollected():
+            document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not JSON: {error}") from error
     if not isinstance(document, dict):
