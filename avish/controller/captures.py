@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from avish.config.config import Config
@@ -21,6 +22,7 @@ from dataplane.errors import DataplaneError, UnreachableError
 _LOG = logging.getLogger(__name__)
 PER_TENANT = 4
 """Captures kept when the controller's properties do not say."""
+REMEMBERED = 200
 
 Look = Callable[[], tuple[Config, Ids]]
 """The configuration as it is now."""
@@ -38,6 +40,8 @@ class Captures:
         self._clock = clock
         self._jobs: dict[tuple[str, str], CaptureJob] = {}
         self._starting = threading.Lock()
+        self.begun: deque[CaptureJob] = deque(maxlen=REMEMBERED)
+        """All captures of late, in order; ``jobs`` are the latest of each object."""
 
     def start(self, wanted: Wanted, user: str) -> CaptureJob:
         """Start a capture, or give the one that runs already. The taps are in place on return.
@@ -61,6 +65,7 @@ class Captures:
                 raise
             job.notes += [f"no packets from {name}: {why}" for name, why in missing.items()]
             self._jobs[wanted.key] = job
+            self.begun.append(job)
             self._keep(job)
             job.start()
             return job

@@ -28,6 +28,8 @@ TICK = 1.0
 SHARE = 20.0
 """Looking takes at most one part in so many of the time: when there is much to look at, it is looked at less often."""
 UP, DOWN, UNKNOWN = 100.0, 0.0, -1.0
+Place = tuple[str, int]
+"""Address and port of a server."""
 Counted = dict[tuple[str, Key], dict[str, int]]
 
 
@@ -50,6 +52,9 @@ class Monitor:
         self._events = events
         self._captures = captures
         self._capturing: dict[str, str] = {}
+        """State by capture."""
+        self._down: dict[str, dict[Place, str]] = {}
+        """The servers that are down and why, by pool."""
         self._known: dict[tuple[str, str], str] = {}
         self._active: dict[tuple[str, str], str] = {}
         self._repairs: dict[str, tuple[int, float]] = {}
@@ -117,6 +122,7 @@ class Monitor:
                 healths.append(((track, _known_by(track, body)), _health(status)))
                 self._tell(kind, body, status)
         self._rates.judge(healths)
+        self._servers(view)
         self._switched(view)
         self._repaired(view)
         self._captured()
@@ -139,22 +145,53 @@ class Monitor:
             event = "VS_FSM_DISABLED"
         self._events.add(event, text, obj=(kind, body["uuid"], body["name"]))
 
+    def _servers(self, view: View) -> None:
+        """Servers that went down or came back, as the engine sees them that answers for the addresses."""
+        for seen in view.engines.values():
+            try:
+                pools = seen.pools if not seen.desired.pairs or any(map(seen.leads, seen.desired.pairs)) else {}
+            except DataplaneError as error:
+                log.debug("service engine %s: %s", seen.place, error)
+                continue
+            for uuid, row in pools.items():
+                down = {(one["ip"], one["port"]): one["reason"] for one in row["down"] if one["up"] is False}
+                before = self._down.get(uuid)
+                self._down[uuid] = down
+                body = view.config.get("pool", uuid) if before is not None and before.keys() != down.keys() else None
+                if body is not None:
+                    self._came_and_went(body, before or {}, down)
+
+    def _came_and_went(self, pool: Body, before: Mapping[Place, str], down: Mapping[Place, str]) -> None:
+        known = {server["ip"]["addr"] for server in pool.get("servers", [])}
+        obj = ("pool", pool["uuid"], pool["name"])
+        for ip, port in down.keys() - before.keys():
+            text = f"server {ip}:{port} of pool {pool['name']} is down: {down[ip, port]}"
+            self._events.add("SERVER_DOWN", text, obj=obj, details={"server": ip, "port": port})
+        for ip, port in before.keys() - down.keys():
+            if ip in known:  # else it was taken out of the pool
+                text = f"server {ip}:{port} of pool {pool['name']} is up"
+                self._events.add("SERVER_UP", text, obj=obj, details={"server": ip, "port": port})
+
     def _captured(self) -> None:
         """Captures that began or ended since the last look."""
-        for job in self._captures.jobs():
-            record = job.record()
-            name, state = str(record["file"]), str(record["state"])
-            before = self._capturing.get(name)
-            self._capturing[name] = state
-            if state == before:
-                continue
-            on = record.get("subject") or record["engine"]
-            details = {"file": name, "packets": record["packets"], "lost": record["lost"]}
-            if state == "running":
-                self._events.add("DEBUG_MODE_ON", f"capture on {on} began", user=record["user"], details=details)
-            elif before == "running":
+        capturing = {}
+        for job in list(self._captures.begun):
+            record, state = job.record(), job.state
+            before = self._capturing.get(job.files.stem)
+            capturing[job.files.stem] = state
+            kind, uuid = job.wanted.key
+            about: dict[str, Any] = {
+                "obj": (kind, uuid, job.wanted.name),
+                "user": job.user,
+                "details": {"file": record["file"], "packets": record["packets"], "lost": record["lost"]},
+            }
+            on = record["subject"] or record["engine"]
+            if before is None:
+                self._events.add("DEBUG_MODE_ON", f"capture on {on} began", **about)
+            if state == "ended" and before != "ended":
                 text = f"capture on {on} ended: {record['reason']}, {record['packets']} packets"
-                self._events.add("DEBUG_MODE_OFF", text, user=record["user"], details=details)
+                self._events.add("DEBUG_MODE_OFF", text, **about)
+        self._capturing = capturing
 
     def _repaired(self, view: View) -> None:
         """What others changed in the kernel of an engine, and its agent has put right."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 
@@ -49,3 +51,28 @@ def test_what_others_changed_is_told_though_the_clock_went_back(ftp_rig, told):
     assert len(told("SE_DRIFT_REPAIRED")) == 2
     rows[:] = [{"number": 1, "time": 1_000_000_005.0, "text": "of an agent that was started again"}]
     assert len(told("SE_DRIFT_REPAIRED")) == 3
+
+
+def test_a_server_that_goes_and_comes_back_is_told_with_its_pool(ftp_rig, told):
+    driver = ftp_rig.drivers["se1"]
+    pool = ftp_rig.one("pool", "ftp-pool")
+    address, port = pool["servers"][0]["ip"]["addr"], 21
+    driver.down_servers.add((address, port))
+    (text,) = told("SERVER_DOWN")
+    assert text.startswith(f"server {address}:{port} of pool ftp-pool is down: ")
+    assert told("SERVER_DOWN") == [text]
+    driver.down_servers.clear()
+    assert told("SERVER_UP") == [f"server {address}:{port} of pool ftp-pool is up"]
+
+
+def test_a_capture_is_told_though_it_ended_before_anybody_looked(ftp_rig, told):
+    record = {"file": "/c/1.pcapng", "packets": 7, "lost": 0, "subject": "ftp-vs", "engine": "se1", "reason": "stopped"}
+    wanted = SimpleNamespace(key=("debugvirtualservice", "uuid-1"), name="ftp-vs")
+    job = SimpleNamespace(state="ended", files=SimpleNamespace(stem="1"), wanted=wanted, user="admin")
+    job.record = lambda: record
+    ftp_rig.controller.captures.begun.append(job)
+    for _ in range(2):
+        assert told("DEBUG_MODE_ON") == ["capture on ftp-vs began"]
+        assert told("DEBUG_MODE_OFF") == ["capture on ftp-vs ended: stopped, 7 packets"]
+    (event,) = ftp_rig.controller.records.events.recent({"obj_name": "ftp-vs", "event_id": "DEBUG_MODE_OFF"})
+    assert event["event_details"]["packets"] == 7
