@@ -33,7 +33,7 @@ _TCP_STATES = (
     "", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT_1", "FIN_WAIT_2", "TIME_WAIT", "CLOSED", "CLOSE_WAIT",
     "LAST_ACK", "LISTEN", "CLOSING",
 )  # fmt: skip
-_ARP_TABLE = "avish_arp"
+ARP_TABLE = "avish_arp"
 _ARP_COUNTERS = ("txrequests", "txreplies", "rxrequests", "rxreplies")
 _PROGRAMS = ("nft", "conntrack", "keepalived", "conntrackd", "vtysh", "ping", "traceroute", "ss")
 _CONNTRACK_STATS = {2: "found", 4: "invalid", 8: "insert", 9: "insert_failed", 10: "drop", 11: "early_drop",
@@ -311,7 +311,7 @@ def _detail(line: str) -> Row | None:
 def arp_counters() -> dict[str, int]:
     """ARP messages sent and received since the agent began to count; empty when it does not."""
     found = {}
-    body = netlink.netfilter_header(3) + netlink.text(1, _ARP_TABLE) + netlink.big32(3, 1)  # NFPROTO_ARP
+    body = netlink.netfilter_header(3) + netlink.text(1, ARP_TABLE) + netlink.big32(3, 1)  # NFPROTO_ARP
     try:
         with netlink.Netlink() as kernel:
             for message in kernel.dump(netlink.netfilter_type(10, 19), body):
@@ -327,23 +327,23 @@ def count_arp() -> None:
     """Begin to count ARP in a table of its own, unless it is counted. Raises RefusedError."""
     if set(arp_counters()) == set(_ARP_COUNTERS):
         return
-    counters = "".join(f"add counter arp {_ARP_TABLE} {name}\n" for name in _ARP_COUNTERS)
+    counters = "".join(f"add counter arp {ARP_TABLE} {name}\n" for name in _ARP_COUNTERS)
     rules = "".join(
-        f"add rule arp {_ARP_TABLE} {chain} arp operation {word} counter name {letter}x{words}\n"
+        f"add rule arp {ARP_TABLE} {chain} arp operation {word} counter name {letter}x{words}\n"
         for chain, letter in (("output", "t"), ("input", "r"))
         for word, words in (("request", "requests"), ("reply", "replies"))
     )
     chains = "".join(
-        f"add chain arp {_ARP_TABLE} {chain} {{ type filter hook {chain} priority 0; }}\n"
+        f"add chain arp {ARP_TABLE} {chain} {{ type filter hook {chain} priority 0; }}\n"
         for chain in ("input", "output")
     )
-    table = f"add table arp {_ARP_TABLE}\ndelete table arp {_ARP_TABLE}\nadd table arp {_ARP_TABLE}\n"
+    table = f"add table arp {ARP_TABLE}\ndelete table arp {ARP_TABLE}\nadd table arp {ARP_TABLE}\n"
     nftrun.load(table + counters + chains + rules)
 
 
 def forget_arp() -> None:
     """Take the table away. Raises RefusedError."""
-    nftrun.load(f"add table arp {_ARP_TABLE}\ndelete table arp {_ARP_TABLE}\n")
+    nftrun.load(f"add table arp {ARP_TABLE}\ndelete table arp {ARP_TABLE}\n")
 
 
 def capabilities() -> Row:

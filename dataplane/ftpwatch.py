@@ -97,15 +97,21 @@ class FtpWatch:
             kernel.request(_CONFIG, header + netlink.attribute(_COMMAND, _BIND))
             mode = _SNAPLEN.to_bytes(4, "big") + _COPY_PACKET + b"\0"
             kernel.request(_CONFIG, header + netlink.attribute(_MODE, mode))
-            self._ports = _ports_there()
-            if not self._ports:
-                nftrun.load(_RULES)
-                self._ports = frozenset({PORT})
+            self.begin()
         except BaseException:
             kernel.close()
             raise
         self._thread = threading.Thread(target=self._listen, args=(kernel,), daemon=True, name="ftp")
         self._thread.start()
+
+    def begin(self) -> None:
+        """Put the rules in place, unless they are. Raises RefusedError, NetlinkError."""
+        wanted, self._ports = self._ports, _ports_there()
+        if not self._ports:
+            nftrun.load(_RULES)
+            self._ports = frozenset({PORT})
+        if wanted:
+            self.follow(wanted)
 
     def follow(self, ports: frozenset[int]) -> None:
         """From now on these are read along. Raises RefusedError. Before ``start`` nothing is."""

@@ -83,6 +83,7 @@ class LocalDriver:
         facts.count_arp()
         self._abilities = abilities.probe()
         self._memory = Remembered(memory)
+        self._beside: dict[tuple[str, str], Callable[[], None]] = {}
         self._ledger, self._ftp = finished.Ledger(), ftpwatch.FtpWatch()
         capture.clean_stale()
 
@@ -148,7 +149,7 @@ class LocalDriver:
             found = [_in_words(step) for step in steps]
             refused = _attempt(list(steps))
             if tables:
-                found += self._sync_table(self._shown)
+                found += self._begin_again() + self._sync_table(self._shown)
             if not sysctl.forwards():
                 found.append("forwarding was off")
                 for name in sysctl.forwarding():
@@ -170,6 +171,18 @@ class LocalDriver:
             facts.forget_arp()
             ftpwatch.forget()
             ratecount.forget()
+
+    def _lost(self) -> list[tuple[str, str]]:
+        """The tables beside, which count and copy, that are not there; before ``watch`` none has to be."""
+        there = nftread.tables() if self._beside else []
+        return [table for table in self._beside if table not in there]
+
+    def _begin_again(self) -> list[str]:
+        """Put back the tables beside; what they count begins anew. Raises RefusedError, NetlinkError."""
+        lost = self._lost()
+        for table in lost:
+            self._beside[table]()
+        return [f"nftables table {family} {name} is missing" for family, name in lost]
 
     def _sync_table(self, state: SeState) -> list[str]:
         """Bring the tables to ``state``, keeping counters where that is possible. Raises RefusedError."""
@@ -361,6 +374,7 @@ class LocalDriver:
         found = [_in_words(step) for step in link_plan(state)]
         found += [difference for words in BOTH for difference in _compare(state, words)[1]]
         found += back.faults(on=state.switches.get("auto_gateway", False))
+        found += [f"nftables table {family} {name} is missing" for family, name in self._lost()]
         return found if sysctl.forwards() else [*found, "forwarding is off"]
 
     @_reading("interfaces")
@@ -376,6 +390,11 @@ class LocalDriver:
 
         Raises OSError, RefusedError.
         """
+        self._beside = {
+            ("inet", ratecount.TABLE): ratecount.begin,
+            ("inet", ftpwatch.TABLE): self._ftp.begin,
+            ("arp", facts.ARP_TABLE): facts.count_arp,
+        }
         ratecount.begin()
         self._ledger.start()
         self._ftp.start()

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from dataplane import netlink, nftrun, rtnetlink
+from dataplane import facts, ftpwatch, netlink, nftrun, ratecount, rtnetlink
 from dataplane.back import TABLE as BACK
 from dataplane.bpf import packed as bpf_packed
 from dataplane.errors import DataplaneError
@@ -41,7 +41,7 @@ _SAME_ORDER = int.from_bytes(_NEW_GENERATION.to_bytes(2, sys.byteorder), "big")
 _GENERATIONS = [(0x28, 0, 0, 4), (0x15, 0, 1, _SAME_ORDER), (0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0)]
 """A BPF program: of netlink messages, what announces a commit of tables, which is a datagram of its own."""
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
-_TABLES = (TABLE.encode(), GATE.encode(), BACK.encode())
+_TABLES = tuple(map(str.encode, (TABLE, GATE, BACK, ratecount.TABLE, ftpwatch.TABLE, facts.ARP_TABLE)))
 
 
 class Repairer(Protocol):

@@ -139,7 +139,7 @@ def arpstat(view: View, body: Body) -> dict[str, Any]:
     """ARP requests and replies, counted from the start of the agent on."""
     found = view.engine(body).driver.facts("arp")
     if not found:
-        raise UnavailableError(f"{body['name']} does not count ARP: its kernel refused the table for it")
+        raise UnavailableError(f"{body['name']} does not count ARP now: its table is not there (avishd check)")
     names = ("txrequests", "txreplies", "rxrequests", "rxreplies")
     total = {"received": Count(found["rxrequests"] + found["rxreplies"])}
     return envelope(body) | {name: Count(found[name]) for name in names} | total

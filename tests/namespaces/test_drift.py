@@ -49,6 +49,8 @@ CHANGES = {
     "rule added": (["nft", "add", "rule", "ip", "avish", "forward", "drop"], "nftables chain forward has other rules"),
     "address deleted": (["ip", "addr", "del", f"{VIP}/32", "dev", "eth1"], f"address {VIP} on eth1 is missing"),
     "route deleted": (["ip", "route", "del", "10.9.0.0/16"], "route 10.9.0.0/16 via 10.77.1.100 is missing"),
+    "all flushed": (["nft", "flush", "ruleset"], "nftables table inet avish_rates is missing"),
+    "counting deleted": (["nft", "delete", "table", "arp", "avish_arp"], "nftables table arp avish_arp is missing"),
     "gate deleted": (["nft", "delete", "table", "netdev", "avish_pair"], "nftables table netdev avish_pair is missing"),
 }
 
@@ -60,6 +62,7 @@ def test_it_is_named_and_put_right(drifting, change):
     deadline = time.monotonic() + WITHIN
     while drifting.avishd("check").returncode:
         assert time.monotonic() < deadline + 1, drifting.avishd("check").stdout
+    assert len(re.findall(r"avish_(?:rates|ftp|arp)", engine(drifting, "nft", "list", "tables"))) == 3
     assert drifting.call("c1", "tcp", VIP, 80)[0].split()[0] in ("s1", "s2")
     while not named_in(named, drifting):
         assert time.monotonic() < deadline + 3, events(drifting)
