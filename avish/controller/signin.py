@@ -10,7 +10,7 @@ from avish.api.request import Request, Response
 from avish.config.config import Body
 from avish.config.wellknown import ADMIN_TENANT
 from avish.controller import passwords
-from avish.controller.access import ANYBODY, READ, SUPERUSER, WRITE, Scope, permission, require
+from avish.controller.access import ANYBODY, CONTROLLER, READ, SUPERUSER, WRITE, Scope, permission, require
 from avish.controller.accounts import Accounts, RefusedError
 from avish.controller.audit import Audit
 from avish.controller.gate import COOKIES, Gate, cookies, no_cookies, session_cookies
@@ -20,6 +20,13 @@ from avish.errors import ValidationError
 
 LOGIN, LOGOUT = "/login", "/logout"
 PERMISSION = "PERMISSION_USER"
+AREAS: Mapping[str, tuple[str, bool]] = {
+    **dict.fromkeys(("audit", "commits", "commit", "jobs", "tech-support", "rollback", "import"), (CONTROLLER, True)),
+    "events": ("PERMISSION_TECHSUPPORT", True),
+    "alerts": ("PERMISSION_ALERT", False),
+    **dict.fromkeys(("top", "ftp"), ("PERMISSION_SERVICEENGINE", False)),
+}
+"""Words of commands about no object: the permission they take, and whether in tenant admin (else in one's own)."""
 TOKEN_HOURS = 1.0
 TOKEN_HOURS_MAX = 8760.0
 IDLE_MINUTES = 15
@@ -177,7 +184,11 @@ class OwnAccount:
         told = {"user": request.user, "tenant": scope.tenant, "superuser": scope.caller.superuser}
         objects = {kind: scope.caller.level(permission(kind), scope.tenant) for kind in self.gate.schema.index}
         objects["tenant"] = max(objects.get("tenant", READ), READ)  # everybody sees those he may enter
-        return Response(200, {**told, "tenants": tenants, "privileges": levels, "objects": objects})
+        areas = {
+            word: scope.caller.level(name, ADMIN_TENANT if system else scope.tenant)
+            for word, (name, system) in AREAS.items()
+        }
+        return Response(200, {**told, "tenants": tenants, "privileges": levels, "objects": objects, "areas": areas})
 
     # --- accounts of others
 

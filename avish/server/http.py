@@ -39,6 +39,8 @@ LOGINS, LOGINS_WAITING = 2, 64
 """Passwords compared at the same time, each at the price of 32 MB; and how many may wait for that."""
 HANDSHAKE_SECONDS, SILENT_SECONDS, BODY_SECONDS = 10.0, 30.0, 60.0
 """What a client may take for TLS, until its first request is there, and for a body."""
+LINGER_SECONDS = 2.0
+"""The rest of a refused body is read on for so long, so that the answer gets through."""
 HEARTBEAT_SECONDS = 30.0
 HOST = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
 SECURE = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "SAMEORIGIN", "Cache-Control": "no-store"}
@@ -99,7 +101,13 @@ _NO_ACCESS_LOG.setLevel(logging.CRITICAL)
 
 class _Server(web.Server):
     def __call__(self) -> RequestHandler:
-        return _Handler(self, loop=asyncio.get_running_loop(), access_log=_NO_ACCESS_LOG, tcp_keepalive=True)
+        return _Handler(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=_NO_ACCESS_LOG,
+            tcp_keepalive=True,
+            lingering_time=LINGER_SECONDS,
+        )
 
 
 async def _start(loop: asyncio.AbstractEventLoop, server: _Server, door: Door) -> asyncio.Server:
@@ -320,7 +328,7 @@ async def _read(http: web.BaseRequest) -> bytes:
 
 
 def _headers(response: Response, via: str) -> dict[str, str]:
-    return {**response.headers, **(SECURE if via == "https" else {})}
+    return {"Server": "avish", **response.headers, **(SECURE if via == "https" else {})}
 
 
 def _encoded(response: Response) -> bytes:

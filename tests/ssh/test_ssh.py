@@ -359,9 +359,13 @@ class TestRights:
         controller.local("configure user otto", "access role_ref Application-Operator all_tenants", "save", "save")
         controller.avishd("key", "otto", f"{controller.key}.pub")
         shown = controller.ssh(
-            user="otto", options=["-tt", "-o", "SetEnv=AVISH_MODE=plain"], stdin="show ?\x15configure ?\x15exit\n"
+            user="otto", options=["-tt", "-o", "SetEnv=AVISH_MODE=plain"], stdin="?show ?\x15configure ?\x15exit\n"
         )
-        seen, changed = shown.stdout.split("configure ?")
+        begun, rest = shown.stdout.split("show ?")
+        seen, changed = rest.split("configure ?")
+        assert re.search(r"^  commit ", begun, re.MULTILINE)
+        assert not re.search(r"^  (rollback|import) ", begun, re.MULTILINE)
+        assert not re.search(r"^  (audit|commits|tech-support) ", seen, re.MULTILINE)
         assert re.search(r"^  pool ", seen, re.MULTILINE)
         assert not re.search(r"^  (role|user|systemconfiguration) ", seen, re.MULTILINE)
         assert not re.search(r"^  (pool|virtualservice) ", changed, re.MULTILINE)

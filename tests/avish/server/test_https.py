@@ -35,6 +35,9 @@ def logged_in(web):
     return web
 
 
+SLOW = b"POST /api/pool HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5000\r\n\r\n"
+
+
 def raw(rig, data, *, tls=True):
     """What comes back to bytes of all kinds."""
     with socket.create_connection(("127.0.0.1", rig.port), timeout=10) as plain:
@@ -189,6 +192,32 @@ def test_the_key_is_for_its_owner_only(rig):
 def test_who_says_nothing_is_cut_off(rig, monkeypatch):
     monkeypatch.setattr("avish.server.http.SILENT_SECONDS", 0.2)
     assert raw(rig, b"GET /api/poo") == b""
+
+
+def test_a_body_that_dawdles_is_not_waited_for(rig, monkeypatch):
+    monkeypatch.setattr("avish.server.http.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("avish.server.http.LINGER_SECONDS", 0.2)
+    head, _, body = raw(rig, SLOW + b"{").partition(b"\r\n\r\n")
+    assert b" 408 " in head.splitlines()[0]
+    assert "did not come within" in json.loads(body)["error"]
+
+
+def test_a_body_too_large_is_refused(rig, monkeypatch):
+    monkeypatch.setattr("avish.server.http.BODY_LIMIT", 1000)
+    head, _, body = raw(rig, SLOW + b"x" * 5_000).partition(b"\r\n\r\n")
+    assert b" 413 " in head.splitlines()[0]
+    assert json.loads(body)["error"].startswith("the body is larger")
+
+
+def test_nobody_learns_what_it_is_made_of(web):
+    _, headers, _ = web.ask("GET", "/api/initial-data")
+    assert headers["Server"] == "avish"
+
+
+def test_a_file_is_not_uploaded(logged_in):
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    status, _, body = logged_in.ask("POST", "/api/fileservice/hsmpackages", b"--x\r\n\r\n--x--", kind)
+    assert (status, "files are not uploaded" in body["error"]) == (415, True)
 
 
 def test_too_many_failures_lock_the_user_and_say_so(rig, web):
