@@ -125,8 +125,6 @@ def test_the_rights_it_leaves_are_enough(sandboxed):
         assert not int(re.search(r"CapBnd:\s+(\w+)", status)[1], 16) & (1 << 16 | 1 << 19)  # modules, ptrace
     service(site, "unit", "10.77.1.61")
     assert site.call("c1", "tcp", "10.77.1.61", 80)[0].startswith("s")
-    site.do("debug serviceengine se1\nflags\nflag debug_pcap_nat\nsave\nsave\n")
-    site.do("debug serviceengine se1\nno flags debug_pcap_nat\nsave\n")
     assert site.avishd("backup", site.home / "unit.tar").returncode == 0
     assert site.avishd("check").returncode == 0, site.avishd("check").stdout
     agent = listener_pid(site.home / "run" / "se1.sock")

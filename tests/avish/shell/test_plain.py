@@ -131,7 +131,7 @@ class DirectClient:
     home = None
 
     def __init__(self, rig):
-        self._rig = rig
+        self._rig, self._headers = rig, {}
 
     def twin(self):
         return self
