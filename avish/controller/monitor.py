@@ -27,10 +27,17 @@ log = logging.getLogger(__name__)
 TICK = 1.0
 SHARE = 20.0
 """Looking takes at most one part in so many of the time: when there is much to look at, it is looked at less often."""
+LATEST = 10.0
+"""Seconds between two looks at most: of many services too somebody waits for the event."""
 UP, DOWN, UNKNOWN = 100.0, 0.0, -1.0
 Place = tuple[str, int]
 """Address and port of a server."""
 Counted = dict[tuple[str, Key], dict[str, int]]
+
+
+def pause(used: float) -> float:
+    """Seconds from one look to the next, by the processor time that it used: waiting for an engine is no work."""
+    return min(max(TICK, used * SHARE), LATEST)
 
 
 class Monitor:
@@ -84,13 +91,12 @@ class Monitor:
         """Look if it is time; when to look next."""
         if now < due:
             return due
-        began = time.monotonic()
+        began, used = time.monotonic(), time.thread_time()
         try:
             look()
         except Exception:  # the thread must outlive a bug, and say so
             log.exception("looking at the engines failed")
-        took = time.monotonic() - began
-        return began + max(TICK, took * SHARE)
+        return began + pause(time.thread_time() - used)
 
     # --- counters
 

@@ -14,7 +14,7 @@ from avish.operate import filters
 from avish.operate.counts import Count
 from avish.operate.flows import ALL_BITS, TCP, UDP, connections_of
 from avish.operate.listing import Listing
-from avish.operate.traffic import Traffic, l4_stats, of_service, summed
+from avish.operate.traffic import OPEN, Traffic, l4_stats, of_service, summed
 from avish.operate.view import View, configured, envelope
 from avish.operate.virtualservice import summary
 from dataplane.model import FlowMatch, Rate, over_counter, security_counter, service_counter
@@ -112,7 +112,7 @@ def _tcp(found: Traffic) -> dict[str, Any]:
             "connections_dropped_before_established": Count(found.endings.get("setup", 0)),
             "connections_reset": Count(found.endings.get("reset", 0)),
         },
-        "open_connections": dict(sorted(found.phases.items())),
+        "open_connections": {name: found.phases.get(name, 0) for name in OPEN},
     }
 
 

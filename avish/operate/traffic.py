@@ -12,7 +12,7 @@ from avish.operate.flows import ALL_BITS, ENDINGS, TCP_STATES, phase
 from avish.operate.view import View
 from dataplane.model import FlowMatch, Row
 
-OVER = ("closed", "reset")
+OPEN, OVER = ("setup", "established", "half_closed"), ("closed", "reset")
 
 
 @dataclass

@@ -15,7 +15,7 @@ LEAST = 8
 """A column is made no narrower than this."""
 CUT = ".."
 BREAKS = " :/,>_-"
-CURVE = frozenset("▁▂▃▄▅▆▇█")
+CURVE = frozenset("·▁▂▃▄▅▆▇█")
 FRAME = 3
 """Characters that a column takes besides its text."""
 

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from avish.controller import monitor
+
 
 @pytest.fixture
 def told(ftp_rig):
@@ -76,3 +78,8 @@ def test_a_capture_is_told_though_it_ended_before_anybody_looked(ftp_rig, told):
         assert told("DEBUG_MODE_OFF") == ["capture on ftp-vs ended: stopped, 7 packets"]
     (event,) = ftp_rig.controller.records.events.recent({"obj_name": "ftp-vs", "event_id": "DEBUG_MODE_OFF"})
     assert event["event_details"]["packets"] == 7
+
+
+@pytest.mark.parametrize(("used", "seconds"), [(0.0, 1.0), (0.01, 1.0), (0.2, 4.0), (3.0, 10.0)])
+def test_much_to_look_at_is_looked_at_less_often_but_not_rarely(used, seconds):
+    assert monitor.pause(used) == pytest.approx(seconds)

@@ -57,7 +57,7 @@ def test_a_service_sums_what_is_open_and_what_has_ended(shown):
     assert (stats["rx_pkts"], stats["tx_bytes"]) == (130, 15400)
     tcp = shown("virtualservice", "ftp-vs", "tcpstat")
     assert tcp["connection_stats"]["connections_accepted"] == 8
-    assert tcp["open_connections"] == {"established": 2}
+    assert tcp["open_connections"] == {"setup": 0, "established": 2, "half_closed": 0}
 
 
 def test_a_port_of_the_service_and_an_engine_can_be_asked_for_alone(shown):
