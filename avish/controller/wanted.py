@@ -10,6 +10,7 @@ from typing import Any
 from avish.config.config import Body, Config
 from avish.config.engines import engines
 from avish.config.ids import Ids
+from avish.config.services import ftp_settings
 from avish.config.wellknown import ADMIN_TENANT
 from avish.errors import Issue, ValidationError
 from avish.operate.marks import pools_of
@@ -122,7 +123,7 @@ def _of_service(config: Config, ids: Ids, body: Body) -> Wanted:
         services=(number,),
         clients=clients,
         servers=tuple(dict.fromkeys(servers)),
-        data_ports=(_FTP - 1,) if "service" in every and _is_ftp(service) else (),
+        data_ports=(_FTP - 1,) if "service" in every and _is_ftp(config, service) else (),
     )
     places = _places(config, ids, service, body)
     stem = f"vs_{_in_file_names(body['name'])}"
@@ -130,9 +131,9 @@ def _of_service(config: Config, ids: Ids, body: Body) -> Wanted:
     return _wanted(config, SERVICE, body, places, spec, stem, title)
 
 
-def _is_ftp(service: Body) -> bool:
+def _is_ftp(config: Config, service: Body) -> bool:
     """Whether clients speak FTP to it: then the connections that servers open for data belong to it."""
-    return any(
+    return ftp_settings(config, service) is not None or any(
         one.get("port", 0) <= _FTP <= (one.get("port_range_end") or one.get("port", 0))
         for one in service.get("services", [])
     )
