@@ -46,6 +46,8 @@ def wait_for_active(site, engine):
 
 def settled(site):
     found = [json.loads(site.shell(f"show serviceengine {name} summary\n", "--json").stdout) for name in ("se1", "se2")]
+    if not all("hb_status" in one for one in found):  # a new election has just begun
+        return False
     return all(one["hb_status"]["peer_alive"] and one["pair"][0]["role"] in ("ACTIVE", "STANDBY") for one in found)
 
 
