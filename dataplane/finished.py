@@ -11,10 +11,11 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dataplane import conntrack, netlink
+from dataplane.errors import DataplaneError
 from dataplane.flowlayout import Layouts
 from dataplane.model import NAT_MARK, Row
 
@@ -24,13 +25,15 @@ _KEPT = 5000
 MOST_PORTS = 4096
 _SUMS = ("packets", "bytes", "reply_packets", "reply_bytes")
 _BUFFER = 1 << 25
-Key = tuple[int, int, int, str, int]
+Key = tuple[int, int, int, str, int, bool]
+_ADDRESSES_SECONDS = 5.0
+"""So long the addresses of the engine are taken to be those that were read."""
 
 
 class Ledger:
-    """Listens in a thread of its own from ``start`` until ``stop``."""
+    """Listens in a thread of its own from ``start`` until ``stop``. ``addresses`` reads those that the engine has."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: Callable[[], Iterable[str]] = tuple) -> None:
         self.since = time.time()
         self.lost = 0
         self._totals: dict[Key, Row] = {}
@@ -39,6 +42,9 @@ class Ledger:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self._addresses = addresses
+        self._own: frozenset[str] = frozenset()
+        self._looked = float("-inf")
         self.refused: Callable[[Row], None] = lambda _row: None
         """Called, from its thread, for every TCP connection that a server has refused."""
 
@@ -63,7 +69,8 @@ class Ledger:
         """Keys: since (seconds since the epoch), lost, totals.
 
         Of each total: mark, protocol, dport, reply_src, reply_sport (0 and "" where there is no service), flows,
-        packets, bytes, reply_packets, reply_bytes, states {state: flows that ended in it}.
+        packets, bytes, reply_packets, reply_bytes, states {state: flows that ended in it}, own (connections without
+        a mark that the engine itself opened or took).
         """
         with self._lock:
             totals = [{**total, "states": dict(total["states"])} for total in self._totals.values()]
@@ -94,7 +101,7 @@ class Ledger:
     def _add(self, rows: list[Row], now: float) -> None:
         with self._lock:
             for row in rows:
-                key = self._known(_key(row))
+                key = self._known(self._key(row, now))
                 total = self._totals.get(key)
                 if total is None:
                     total = self._totals[key] = _nothing(key)
@@ -112,21 +119,31 @@ class Ledger:
         """Beyond MOST_PORTS of a mark (a service on all ports) further ports are summed up as port 0."""
         if key in self._totals:
             return key
-        mark, protocol, _, server, _ = key
+        mark, protocol, _, server, _, _ = key
         if self._ports[mark] >= MOST_PORTS:
-            return mark, protocol, 0, server, 0
+            return mark, protocol, 0, server, 0, False
         self._ports[mark] += 1
         return key
 
+    def _key(self, row: Row, now: float) -> Key:
+        """What is told apart: of services the port that clients ask for, and the server; without a mark the own."""
+        if row["mark"] == 0:
+            return 0, row["protocol"], 0, "", 0, self._is_own(row, now)
+        if row["mark"] & NAT_MARK:
+            return row["mark"], row["protocol"], 0, "", 0, False
+        return row["mark"], row["protocol"], row["dport"], row["reply_src"], row["reply_sport"], False
 
-def _key(row: Row) -> Key:
-    """What is told apart: of services also the port that clients ask for, and the server."""
-    if row["mark"] == 0 or row["mark"] & NAT_MARK:
-        return row["mark"], row["protocol"], 0, "", 0
-    return row["mark"], row["protocol"], row["dport"], row["reply_src"], row["reply_sport"]
+    def _is_own(self, row: Row, now: float) -> bool:
+        if not self._looked <= now < self._looked + _ADDRESSES_SECONDS:
+            self._looked = now
+            try:
+                self._own = frozenset(self._addresses())
+            except (DataplaneError, OSError) as error:
+                _LOG.warning("ended connections are told apart by the addresses of before: %s", error)
+        return any(end in self._own or end.startswith("127.") for end in (row["src"], row["dst"]))
 
 
 def _nothing(key: Key) -> Row:
     counted: dict[str, Any] = dict.fromkeys(("flows", *_SUMS), 0)
-    names = ("mark", "protocol", "dport", "reply_src", "reply_sport")
+    names = ("mark", "protocol", "dport", "reply_src", "reply_sport", "own")
     return {**dict(zip(names, key, strict=True)), **counted, "states": {}}

@@ -84,7 +84,7 @@ class LocalDriver:
         self._abilities = abilities.probe()
         self._memory = Remembered(memory)
         self._beside: dict[tuple[str, str], Callable[[], None]] = {}
-        self._ledger, self._ftp = finished.Ledger(), ftpwatch.FtpWatch()
+        self._ledger, self._ftp = finished.Ledger(_addresses_there), ftpwatch.FtpWatch()
         capture.clean_stale()
 
     @property
@@ -465,6 +465,10 @@ class LocalDriver:
 
     def capture(self, spec: CaptureSpec) -> Capture:
         return capture.KernelCapture(spec)
+
+
+def _addresses_there() -> list[str]:
+    return [row["ip"] for row in links.address_rows()]
 
 
 def _set_kernel(state: SeState) -> None:

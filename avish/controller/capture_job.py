@@ -246,7 +246,7 @@ class CaptureJob:
                 self._show(engine, [(packet, names)])
 
     def _within(self, packets: list[Packet]) -> list[Packet]:
-        return packets[: max(self.limits.packets - self.packets, 0)]
+        return packets[: self.limits.room(self.packets)]
 
     def _write(self, engine: str, packets: list[Packet]) -> None:
         """Into the file at once, as they come; it is put in order at the end."""
@@ -294,8 +294,8 @@ class CaptureJob:
                 reader.offer(Sighting(engine, packet, names))
 
     def _write_blocks(self, engine: str, blocks: Blocks) -> None:
-        most = self.limits.packets - self.packets
-        if blocks.count > most:
+        most = self.limits.room(self.packets)
+        if most is not None and blocks.count > most:
             blocks = _first(blocks, most)
         self._disordered = self._disordered or self._newest > 0
         source = f"service engine {engine}"

@@ -32,10 +32,11 @@ TCP_STATES = {
 }
 ENDINGS = {"REPLIED": "response", "UNREPLIED": "noresponse"}
 PHASES = ("setup", "established", "half_closed", "closed", "reset", "noresponse", "response")
-KERNEL_STATES = (
-    "NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE",
-    "SYN_SENT2",
-)  # fmt: skip
+SOCKET_STATES = {
+    "ESTABLISHED": 1, "SYN_SENT": 2, "SYN_SENT2": 2, "SYN_RECV": 3, "FIN_WAIT": 4, "TIME_WAIT": 6, "CLOSE": 7,
+    "CLOSE_WAIT": 8, "LAST_ACK": 9,
+}  # fmt: skip
+"""The state of a connection as the kernel numbers those of sockets: one numbering for both."""
 
 
 def nat_flows(view: View, body: Body) -> Listing:
@@ -117,7 +118,7 @@ def _entries(view: View, rows: Iterator[Row], way: Callable[[str], str], macs: d
             "dst_port": row["dport"],
             "is_local": True,
             "dst_core": 0,
-            "tcp_state": KERNEL_STATES.index(row["state"]) if row["state"] in KERNEL_STATES else 0,
+            "tcp_state": SOCKET_STATES.get(row["state"], 0),
             "vs_stat_index": row["mark"],
             "list_insertion_time": seconds(row["age"]),
             "protocol": row["protocol"],
@@ -147,22 +148,27 @@ def _ways(view: View, body: Body) -> Callable[[str], str]:
 
 def natstat(view: View, body: Body) -> dict[str, Any]:
     """Flows of NAT rules in sum, by protocol: open ones from the table, finished ones as the agent saw them end."""
-    return _sums(view, body, lambda mark: bool(mark & NAT_MARK), lambda _: True, (NAT_MARK, NAT_MARK))
+    return _sums(view, body, lambda total: bool(total["mark"] & NAT_MARK), lambda _: True, (NAT_MARK, NAT_MARK))
 
 
 def routestat(view: View, body: Body) -> dict[str, Any]:
     """The same for flows that are merely routed."""
     own = view.engine(body).present
-    return _sums(view, body, lambda mark: mark == 0, lambda row: routed(row, own), (0, ALL_BITS))
+    return _sums(view, body, _passed, lambda row: routed(row, own), (0, ALL_BITS))
+
+
+def _passed(total: Row) -> bool:
+    """Whether ended connections only passed through; an agent of before did not tell."""
+    return not total["mark"] and not total.get("own", False)
 
 
 def _sums(
-    view: View, body: Body, mine: Callable[[int], bool], wanted: Callable[[Row], bool], select: tuple[int, int]
+    view: View, body: Body, mine: Callable[[Row], bool], wanted: Callable[[Row], bool], select: tuple[int, int]
 ) -> dict[str, Any]:
     seen = view.engine(body)
     groups = {"tcpstats": (TCP,), "udpstats": (UDP,), "icmpstats": ICMP}
     open_rows = [row for row in seen.driver.flows(*select) if wanted(row)]
-    ended = [row for row in seen.driver.facts("finished")["totals"] if mine(row["mark"])]
+    ended = [row for row in seen.driver.facts("finished")["totals"] if mine(row)]
     return envelope(body) | {
         name: _sum(
             [row for row in open_rows if row["protocol"] in numbers], [e for e in ended if e["protocol"] in numbers]
@@ -250,7 +256,7 @@ def tcp_flows(view: View, body: Body) -> Listing:
 def _tcp_rows(view: View, rows: Iterator[Row], body: Body) -> Iterator[dict[str, Any]]:
     for row in rows:
         if row["mark"]:
-            number = KERNEL_STATES.index(row["state"]) if row["state"] in KERNEL_STATES else 0
+            number = SOCKET_STATES.get(row["state"], 0)
             ends = (row["dst"], row["src"], row["dport"], row["sport"])
             yield _ends(view, ends, number, row["state"] or "NONE")
     wanted = filters.network(view.query, "ip_addr", "ip_mask")

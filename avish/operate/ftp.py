@@ -19,6 +19,8 @@ EARLY = 2.0
 LATE = 120.0
 PATIENCE = 5.0
 """Seconds after which a data connection that did not come is missed."""
+SILENT = 3.0
+"""Seconds after which a server that has not answered the SYN of a client counts as silent."""
 UNANSWERED = ("setup", "noresponse")
 
 
@@ -63,9 +65,20 @@ def _session(view: View, engine: str, session: Row, flows: list[Row]) -> dict[st
         "state": "closed" if session["closed"] else "open",
     }
     if not session["transfers"]:
-        return row | {"transfers": 0, "mode": "-"}
+        why = _silence(session, control)
+        return row | {"transfers": 0, "mode": "-"} | ({"failed": why, "result": why} if why else {})
     last = session["transfers"][-1]
     return row | {"transfers": len(session["transfers"])} | _transfer(view, session, last, control, flows)
+
+
+def _silence(session: Row, control: Row | None) -> str:
+    """Why there is no session yet; "" when the server has answered, or still may."""
+    if control is None or phase(control) not in UNANSWERED or time.time() - session["first"] < SILENT:
+        return ""
+    return (
+        f"{session['server']} did not answer the client's SYN: its way back to {control['reply_dst']} (gateway: is it "
+        "this engine?), a firewall, or the server is down"
+    )
 
 
 def _control(session: Row, flows: list[Row]) -> Row | None:

@@ -147,7 +147,7 @@ def vrf_ip_info(view: View, body: Body) -> dict[str, Any]:
             "vrf_name": view.vrf,
             "ip_address": row["ip"],
             "ipaddresstype": _purpose(seen.desired.addresses, row),
-            "arp_enabled": row["interface"] in up,
+            "arp_enabled": row["interface"] in up and row["ip"] in seen.answering,
         }
         for row in seen.addresses()
         if not row["ip"].startswith("127.") and row["ip"] != "::1"

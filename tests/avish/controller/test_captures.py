@@ -243,7 +243,7 @@ def test_the_record(bench: Bench) -> None:
     ("own", "limits"),
     [
         ({}, Limits(10_000, 50_000_000, 10, 256, 2)),
-        ({"num_pkts": 0, "pkt_size": 0, "duration": 0}, Limits(10_000, 50_000_000, None, 0, 2)),
+        ({"num_pkts": 0, "pkt_size": 0, "duration": 0}, Limits(None, 50_000_000, None, 0, 2)),
         (
             {"num_pkts": 500_000, "pkt_size": 64, "duration": 60, "file_count": 1},
             Limits(500_000, 50_000_000, 60, 64, 1),
@@ -259,6 +259,7 @@ def test_own_limits_win(own: dict[str, Any], limits: Limits) -> None:
 
 def test_the_limits_in_words() -> None:
     assert str(Limits(7, minutes=None, snaplen=0, files=1)) == "7 packets or 50 MB, whole packets"
+    assert str(Limits(None, minutes=None)) == "until stopped, 256 bytes per packet, 2 files of 50 MB"
     assert str(Limits(7, minutes=5, snaplen=64)) == "7 packets or 5 minutes, 64 bytes per packet, 2 files of 50 MB"
 
 
@@ -273,6 +274,18 @@ def test_the_limits_in_words() -> None:
 )
 def test_the_limits(packets: int, size: int, seconds: float, reason: str) -> None:
     assert Limits(files=1).reached(packets, size, seconds) == reason
+
+
+def test_without_limits_nothing_ends_it() -> None:
+    free = Limits.of({"num_pkts": 0, "duration": 0})
+    assert (free.reached(10**9, 10**12, 10**6), free.left(10**6, 10**6)) == ("", "no limit")
+
+
+def test_a_capture_without_limits_keeps_more_than_the_built_in_number(bench: Bench) -> None:
+    job, tap = bench.start(num_pkts=0)
+    tap.put(Batch([packet()] * 10_001))
+    job.stop("off")
+    assert (job.packets, job.record()["limits"]["packets"]) == (10_001, None)
 
 
 def test_time_runs_out_without_a_packet(bench: Bench) -> None:

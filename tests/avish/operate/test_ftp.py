@@ -70,3 +70,19 @@ def test_a_passive_transfer_that_never_came(sessions):
 def test_an_old_connection_of_the_same_ends_is_not_it(sessions):
     row = sessions(ACTIVE, flow(age=900))
     assert "came" not in row
+
+
+def test_a_server_that_does_not_answer_at_all(ftp_rig):
+    now = time.time()
+    session = {"client": CLIENT, "client_port": 44000, "server": SERVER, "server_port": 21, "first": now - 4,
+               "last": now, "user": "", "closed": False, "transfers": []}  # fmt: skip
+    control = flow(mark=1, src=CLIENT, sport=44000, dst=VIP, dport=21, reply_src=SERVER, reply_sport=21,
+                   reply_dst=CLIENT, reply_dport=44000, age=4, state="SYN_SENT", status=0)  # fmt: skip
+    driver = ftp_rig.drivers["se1"]
+    driver.fact_values["ftp"], driver.flow_rows = [session], [control]
+    (row,) = ftp_rig.get("/api/ftp/sessions")["session"]
+    assert row["failed"].startswith(f"{SERVER} did not answer the client's SYN: its way back to {CLIENT}")
+    driver.fact_values["ftp"] = [session | {"first": now}]
+    assert "failed" not in ftp_rig.get("/api/ftp/sessions")["session"][0]
+    driver.fact_values["ftp"], driver.flow_rows = [session], [control | {"state": "ESTABLISHED"}]
+    assert "failed" not in ftp_rig.get("/api/ftp/sessions")["session"][0]

@@ -209,3 +209,26 @@ def test_bgp_peers_are_shown_as_configured_and_as_silent(shown):
     assert (first["peer_ip"]["addr"], first["remote_as"], first["active"]) == ("10.10.10.254", 65001, False)
     assert (first["bgp_state"][:4], second["bgp_state"]) == ("Idle", "Idle (Admin)")
     assert "hidden" not in str(found)
+
+
+def test_routestat_leaves_out_what_the_engine_itself_had(shown):
+    totals = [ended(5, mark=0) | {"own": False}, ended(9, mark=0) | {"own": True}, ended(3)]
+    shown.se1.fact_values["finished"]["totals"] = totals
+    assert shown("serviceengine", "se1", "routestat")["tcpstats"]["num_flows"] == 5
+
+
+def test_a_state_has_one_number_whether_of_a_service_or_a_socket(shown):
+    socket = {"ip": "10.10.20.1", "port": 9, "peer": CLIENT, "peer_port": 40001, "state": 6, "state_name": "TIME_WAIT"}
+    shown.se1.flow_rows = [flow(state="TIME_WAIT")]
+    shown.se1.fact_values["sockets"] = [socket]
+    rows = shown("serviceengine", "se1", "tcp-flows")["connection"]
+    assert [(row["tcp_state"], row["tcp_state_name"]) for row in rows] == [(6, "TIME_WAIT")] * 2
+    assert shown("serviceengine", "se1", "flowtable")["flow_entries"][0]["tcp_state"] == 6
+
+
+def test_addresses_that_the_standby_holds_back_do_not_answer_arp(shown):
+    def arp(engine):
+        rows = shown("serviceengine", engine, "vrf-ip-info")["vrf_ip_info"]
+        return {row["ip_address"]: row["arp_enabled"] for row in rows}["10.10.10.50"]
+
+    assert (arp("se1"), arp("se2")) == (True, False)
