@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 from dataplane import nftrun
 from dataplane.diff import Plan, Step
-from dataplane.errors import RefusedError
 from dataplane.model import Service
 from dataplane.ruleset_service import choices
 
@@ -49,9 +48,9 @@ _HASHES = {"source_hash", "source_port_hash"}
 def probe() -> dict[str, bool]:
     """Every ability by name; nothing is left behind. Tried all at once, and one by one only where something lacks."""
     tried = {name: _commands(name, text) for name, (text, _) in _PROBES.items()}
-    if _works("".join(tried.values())):
+    if nftrun.takes("".join(tried.values())):
         return dict.fromkeys(_PROBES, True)
-    return {name: _works(commands) for name, commands in tried.items()}
+    return {name: nftrun.takes(commands) for name, commands in tried.items()}
 
 
 def probe_names() -> list[str]:
@@ -61,14 +60,6 @@ def probe_names() -> list[str]:
 
 def _commands(name: str, text: str) -> str:
     return f"table {_FAMILIES.get(name, 'ip')} {_TABLE}_{name} {{\n{text}\n}}\n"
-
-
-def _works(commands: str) -> bool:
-    try:
-        nftrun.dry_run(commands)
-    except RefusedError:
-        return False
-    return True
 
 
 def refusals(plan: Plan, there: Mapping[str, bool]) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from dataplane import links, netlink, nftrun, persisted, ratecount, sysctl
+from dataplane import links, netlink, nftrun, persisted, ratecount, rtnetlink, sysctl
 from dataplane.errors import RefusedError
 from dataplane.model import Row
 
@@ -34,6 +34,7 @@ _TCP_STATES = (
     "LAST_ACK", "LISTEN", "CLOSING",
 )  # fmt: skip
 ARP_TABLE = "avish_arp"
+_OFFLOAD = "table ip avish_probe_offload {\nflowtable x { hook ingress priority 0; devices = { lo }; }\n}\n"
 _ARP_COUNTERS = ("txrequests", "txreplies", "rxrequests", "rxreplies")
 _PROGRAMS = ("nft", "conntrack", "keepalived", "conntrackd", "vtysh", "ping", "traceroute", "ss")
 _CONNTRACK_STATS = {2: "found", 4: "invalid", 8: "insert", 9: "insert_failed", 10: "drop", 11: "early_drop",
@@ -362,7 +363,8 @@ def capabilities() -> Row:
         except OSError:
             found[name] = "not in this kernel"
     found["arp_counters"] = bool(arp_counters())
-    found["vrf_device"] = (_PROC / "sys/net/ipv4/tcp_l3mdev_accept").exists()
+    found |= {f"{kind}_device": rtnetlink.knows(kind) for kind in ("vlan", "vrf")}
+    found["flow_offload"] = nftrun.takes(_OFFLOAD)
     for name in _PROGRAMS:
         found[f"program_{name}"] = shutil.which(name) or "not installed"
     return found

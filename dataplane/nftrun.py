@@ -44,6 +44,15 @@ def dry_run(commands: str) -> None:
     _run(["-c", "-f", "-"], commands)
 
 
+def takes(commands: str) -> bool:
+    """Whether the kernel would carry them out."""
+    try:
+        dry_run(commands)
+    except RefusedError:
+        return False
+    return True
+
+
 def _send(batch: bytes) -> None:
     """Put a batch to the kernel. Raises RefusedError."""
     if not batch:

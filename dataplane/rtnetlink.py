@@ -27,6 +27,7 @@ _GET_ADDRESS, _GET_ROUTE = 22, 26
 _REPLACE, _EXCLUSIVE, _CREATE = 0x100, 0x200, 0x400
 _ADDRESS, _LOCAL, _CACHE, _FLAGS, _PROTOCOL = 1, 2, 6, 8, 11
 _DESTINATION, _DEVICE, _GATEWAY = 1, 4, 5
+_LINK_NAME, _LINK_INFORMATION, _LINK_KIND, _LINK_HEADER_SIZE = 3, 18, 1, 16
 _NOWHERE, _UNICAST = 255, 1
 NEW_NEIGHBOUR, DELETE_NEIGHBOUR = 28, 29
 _NEIGHBOUR_HEADER = struct.Struct("=BxxxiHBB")
@@ -62,6 +63,18 @@ def listener(*, timeout: float | None) -> Netlink:
     for group in GROUPS:
         kernel.subscribe(group)
     return kernel
+
+
+def knows(kind: str) -> bool:
+    """Whether the kernel can make interfaces of a kind, which all want more to be said: none is made by this."""
+    information = netlink.nested(_LINK_INFORMATION, netlink.text(_LINK_KIND, kind))
+    body = bytes(_LINK_HEADER_SIZE) + netlink.text(_LINK_NAME, "avish-probe") + information
+    try:
+        with Netlink(socket.NETLINK_ROUTE) as kernel:
+            kernel.request(NEW_LINK, body, _CREATE | _EXCLUSIVE)
+    except netlink.NetlinkError as error:
+        return error.errno != errno.EOPNOTSUPP
+    return True
 
 
 def put_address(kernel: Netlink, index: int, ip: str) -> None:

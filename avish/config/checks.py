@@ -104,6 +104,7 @@ CHECKS: dict[str, Check] = {
         checks_system.ntp_keys_known,
         checks_pools.policy_pools_in_one_vrf,
         checks_engines.legacy_ha_has_two_engines,
+        checks_engines.vlans_are_not_made,
         checks_engines.pair_shares_a_network,
         checks_engines.second_floating_needs_distribution,
         checks_profiles.ftp_profile_follows_something,

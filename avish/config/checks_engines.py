@@ -26,6 +26,20 @@ def legacy_ha_has_two_engines(checked: Checked) -> Iterator[Issue]:
         )
 
 
+def vlans_are_not_made(checked: Checked) -> Iterator[Issue]:
+    """The interfaces of an engine are those that it finds."""
+    for number, vnic in enumerate(checked.body.get("data_vnics", []), 1):
+        path, name = f"data_vnics[{number}]", vnic.get("if_name") or "eth1"
+        made = (
+            f"make them beside it (ip link add link {name} name {name}.100 type vlan id 100, as far as the kernel has "
+        )
+        remedy = f"VLANs are not made by an engine; {made}VLANs), and name them in the topology"
+        if vnic.get("vlan_interfaces"):
+            yield checked.error(f"{path}.vlan_interfaces", remedy)
+        if vnic.get("vlan_id"):
+            yield checked.error(f"{path}.vlan_id", remedy)
+
+
 def pair_shares_a_network(checked: Checked) -> Iterator[Issue]:
     """Two engines that cannot hear each other cannot agree which of them is active."""
     body = checked.body

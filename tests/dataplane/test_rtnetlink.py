@@ -6,10 +6,11 @@ import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from dataplane import agent, links, nftrun, watch
+from dataplane import agent, links, nftrun, rtnetlink, watch
 from dataplane.around import Around
 from dataplane.diff import Step
 from dataplane.model import Address, Route, SeState
@@ -113,3 +114,11 @@ def test_the_watcher_leaves_our_own_changes_alone(inside):
     assert reached(engine, 1)
     inside(subprocess.run, ["nft", "flush", "set", "ip", "avish", "many"])
     assert reached(engine, 2)
+
+
+def test_what_kinds_of_interfaces_the_kernel_knows_is_found_without_making_one(inside):
+    before = inside(links.interfaces)
+    assert inside(rtnetlink.knows, "no-such-kind") is False
+    assert inside(rtnetlink.knows, "vxlan") is True
+    assert inside(rtnetlink.knows, "vlan") is Path("/proc/net/vlan").exists()
+    assert inside(links.interfaces) == before

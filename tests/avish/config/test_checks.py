@@ -362,6 +362,20 @@ RATE = {"action": {"type": "RL_ACTION_LOCAL_RSP"}, "rate_limiter": {"count": 1, 
             {"name": "ftp-vs", "services": [{"port": 21}, {"port": 20, "is_active_ftp_data_port": True}]},
             ("services[2].is_active_ftp_data_port", "application_profile_ref System-FTP"),
         ),
+        (
+            "serviceengine",
+            {
+                "name": "se9",
+                "data_vnics": [
+                    {
+                        "if_name": "eth1",
+                        "mac_address": "02:00:00:00:00:01",
+                        "vlan_interfaces": [{"if_name": "eth1.5", "vlan_id": 5}],
+                    }
+                ],
+            },
+            ("data_vnics[1].vlan_interfaces", "name them in the topology"),
+        ),
     ],
 )
 def test_what_the_kernel_cannot_say_is_refused_with_the_remedy(ftp, kind, fields, texts):
