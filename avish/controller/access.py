@@ -129,6 +129,17 @@ INFRASTRUCTURE = frozenset(
     {"cloud", "vrfcontext", "network", "serviceengine", "serviceenginegroup", "debugserviceengine"}
 )
 """What the provider has for all tenants."""
+FOREIGN = (
+    "flowtable",
+    "nat-flows",
+    "natpolicystat",
+    "network-service",
+    "placement",
+    "route-flows",
+    "tcp-flows",
+    "vshash",
+)
+"""How the shows of an engine begin that tell of services, rules and clients of every tenant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +218,11 @@ class Scope:
             raise ValidationError(f"{text}: switch to that tenant to change it", status=403)
         if body is not None:
             self.require_labels(kind, body)
+
+    def require_there(self, kind: str, body: Mapping[str, Any], level: int) -> None:
+        """ValidationError (403) unless the caller has the permission where the object belongs, wherever he works."""
+        owner = uuid_in(body.get("tenant_ref")) or (ADMIN_TENANT if kind in INFRASTRUCTURE else self.tenant)
+        require(self.caller, permission(kind), owner, level, self.name if owner == self.tenant else "")
 
     def require_labels(self, kind: str, body: Mapping[str, Any]) -> None:
         """ValidationError (403) unless the labels of an object are those that the caller may write here."""

@@ -40,10 +40,12 @@ def body_of(config: Config, kind: ObjectType, uuid: str) -> Body | None:
     return _stored(config, kind, lender) or _default(config, kind, lender)
 
 
-def named(config: Config, kind: ObjectType, name: str) -> Body | None:
-    """The debug object of the object called ``name``."""
-    lender = config.named(kind.names, name)
-    return body_of(config, kind, debug_uuid(kind, lender)) if lender else None
+def owned(config: Config, kind: ObjectType, body: Body) -> Body:
+    """A debug object with the tenant of the object that lends it its name: it belongs there. Others as they are."""
+    if not kind.names:
+        return body
+    lender = config.get(kind.names, f"{kind.names}-{str(body['uuid']).partition('-')[2]}") or {}
+    return {**body, "tenant_ref": lender.get("tenant_ref", "")}
 
 
 def _stored(config: Config, kind: ObjectType, lender: Body) -> Body | None:

@@ -7,7 +7,7 @@ import secrets
 from avish.api.request import Request, Response
 from avish.config.config import Body
 from avish.controller import debug
-from avish.controller.access import READ, WRITE
+from avish.controller.access import FOREIGN, INFRASTRUCTURE, READ, WRITE
 from avish.controller.changes import Changes, dry, warnings
 from avish.controller.commit import Outcome
 from avish.controller.debug import CaptureSwitch
@@ -38,7 +38,7 @@ class Objects:
             scope = self._gate.scope(request)
             scope.require(kind.name, WRITE)
             moment = self._reads.moment(self._changes.head(request), request.host, request.query, scope)
-            self._reads.seen(moment, kind, parts[1])
+            scope.require_there(kind.name, self._reads.seen(moment, kind, parts[1]), WRITE)
             return Response(200, self._reads.command(moment, kind, parts[1], "/".join(parts[2:]), "POST"))
         if request.method == "PUT" and kind.singleton and request.body in (None, False):
             return self._get(request, kind, ())  # the vendor's client sends nothing for "leave it as it is"
@@ -65,7 +65,10 @@ class Objects:
         if len(rest) < 2:
             return Response(200, self._reads.shown(moment, kind, stored, Wanted.of(request.query)))
         if kind.names and rest[1:] in debug.RESOURCES:
+            scope.require_there(kind.name, debug.owned(moment.view.config, kind, stored), READ)
             return Response(200, stream=self._switch.below(kind.name, stored, rest[1:], request.query))
+        if kind.name in INFRASTRUCTURE and rest[1].startswith(FOREIGN):
+            scope.require_there(kind.name, stored, READ)
         return Response(200, self._reads.command(moment, kind, uuid, "/".join(rest[1:])))
 
     def _collection(self, request: Request, moment: Moment, kind: ObjectType) -> Response:

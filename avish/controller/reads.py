@@ -155,7 +155,7 @@ class Reads:
     def seen(self, moment: Moment, kind: ObjectType, uuid: str) -> Body:
         """The object of that uuid, if it may be seen; ValidationError (404) otherwise."""
         body = self.stored(moment.view.config, kind, uuid)
-        if not moment.scope.sees(kind.name, body):
+        if not moment.scope.sees(kind.name, debug.owned(moment.view.config, kind, body)):
             raise ValidationError(f"{kind.title} object {uuid} not found!", status=404)
         return body
 
@@ -232,7 +232,7 @@ class Reads:
             bodies = [found] if found else []
         else:
             bodies = config.all(kind.name)
-        bodies = [body for body in bodies if sees(kind.name, body)]
+        bodies = [body for body in bodies if sees(kind.name, debug.owned(config, kind, body))]
         found_all = [
             body for body in bodies if all(_matches(config, body, key, value) for key, value in filters.items())
         ]

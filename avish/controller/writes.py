@@ -13,7 +13,7 @@ from avish.config.references import resolve
 from avish.config.transaction import Delete, Put, Refused, Request
 from avish.config.wellknown import ADMIN_TENANT, ENGINE
 from avish.controller import debug
-from avish.controller.access import Scope
+from avish.controller.access import WRITE, Scope
 from avish.controller.bodies import patched
 from avish.controller.reads import Reads
 from avish.errors import Issue, ValidationError
@@ -74,7 +74,10 @@ class _Batch:
     def _add(self, write: Write) -> None:
         if write.method == "POST":
             self.scope.require_write(write.kind.name, None)
-            self._put(write, self._fresh_uuid(write), _object(write), new=True)
+            uuid = self._fresh_uuid(write)
+            if write.kind.names:
+                self._lent(write.kind, uuid)
+            self._put(write, uuid, _object(write), new=True)
             return
         uuid = write.uuid or self._uuid_of(write)
         self._own(write.kind, uuid)
@@ -91,6 +94,15 @@ class _Batch:
         if body is not None and not self.scope.sees(kind.name, body):
             raise ValidationError(f"{kind.title} object {uuid} not found!", status=404)
         self.scope.require_write(kind.name, None if kind.names else body)
+        if kind.names:
+            self._lent(kind, uuid)
+
+    def _lent(self, kind: ObjectType, uuid: str) -> None:
+        """ValidationError unless the debug object is that of something he sees (404), where he may capture (403)."""
+        body = debug.owned(self.config, kind, self.reads.stored(self.config, kind, uuid))
+        if not self.scope.sees(kind.name, body):
+            raise ValidationError(f"{kind.title} object {uuid} not found!", status=404)
+        self.scope.require_there(kind.name, body, WRITE)
 
     def _put(self, write: Write, uuid: str, body: Body, *, new: bool) -> None:
         kind = write.kind
@@ -142,10 +154,10 @@ class _Batch:
         return write.slug
 
     def _lent_uuid(self, kind: ObjectType, name: str) -> str:
-        body = debug.named(self.config, kind, name)
-        if body is None:
+        lender = self.scope.find(self.config, kind.names, name)
+        if lender is None:
             raise ValidationError(f"there is no {kind.names} called {name!r}", status=404)
-        return str(body["uuid"])
+        return debug.debug_uuid(kind, lender)
 
     def _uuid_of(self, write: Write) -> str:
         kind = write.kind

@@ -312,3 +312,77 @@ class TestPasswords:
         people.post("user", name="anna", is_superuser=True)
         with pytest.raises(Exception, match="Invalid credentials"):
             people.controller.accounts.log_in("anna", "Canary-7f3a9", "test")
+
+
+class TestWhatIsTheProviders:
+    """tina administers tenant blue and nothing else; engines are of tenant admin and carry the traffic of everybody."""
+
+    @pytest.fixture
+    def engine(self, people):
+        access = [{"role_ref": "Tenant-Admin", "tenant_ref": "blue"}]
+        people.post("user", name="tina", access=access, default_tenant_ref="blue")
+        people.post("user", name="sam", access=[{"role_ref": "System-Admin", "tenant_ref": "admin"}])
+        return people.call("GET", "/api/serviceengine", name="se1").body["results"][0]["uuid"]
+
+    @pytest.mark.parametrize("action", ["switchover", "reboot", "probe", "drill", "ipstat/clear", "flowtable/forget"])
+    @pytest.mark.parametrize("tenant", ["blue", "*"])
+    def test_actions_take_the_permission_where_the_object_belongs(self, people, engine, action, tenant):
+        answer = ask(people, "tina", "POST", f"/api/serviceengine/{engine}/{action}", {}, tenant=tenant)
+        assert answer.status == 403
+        assert "WRITE_ACCESS of PERMISSION_SERVICEENGINE in tenant admin is missing" in answer.body["error"]
+
+    def test_who_has_it_there_carries_them_out(self, people, engine):
+        path = f"/api/serviceengine/{engine}/ipstat/clear"
+        assert ask(people, "sam", "POST", path, {}, tenant="admin").status != 403
+
+    def test_nobody_captures_on_an_engine_from_another_tenant(self, people, engine):
+        path = "/api/debugserviceengine/" + engine.replace("serviceengine-", "debugserviceengine-")
+        change = {"add": {"flags": [{"flag": "DEBUG_PCAP_RX"}]}}
+        answers = [
+            ask(people, "tina", "PATCH", path, change),
+            ask(people, "tina", "POST", "/api/debugserviceengine", {"name": "se1"}),
+            ask(people, "tina", "DELETE", path),
+        ]
+        for answer in answers:
+            assert answer.status == 403
+            assert "WRITE_ACCESS of PERMISSION_TRAFFIC_CAPTURE in tenant admin is missing" in answer.body["error"]
+        live = ask(people, "tina", "GET", f"{path}/capture")
+        assert live.status == 403
+        assert "READ_ACCESS of PERMISSION_TRAFFIC_CAPTURE in tenant admin is missing" in live.body["error"]
+
+    def test_debug_objects_of_services_are_those_of_the_own_tenant(self, people, engine):
+        del engine
+        people.post("vsvip", name="v", vip=[{"vip_id": "1", "ip_address": {"addr": "10.9.9.1", "type": "V4"}}])
+        service = people.post(
+            "virtualservice",
+            name="foreign",
+            vsvip_ref="v",
+            services=[{"port": 80}],
+            application_profile_ref="System-L4-Application",
+        )
+        assert ask(people, "tina", "GET", "/api/debugvirtualservice").body["results"] == []
+        path = "/api/debugvirtualservice/" + service["uuid"].replace("virtualservice-", "debugvirtualservice-")
+        assert ask(people, "tina", "GET", path).status == 404
+        assert ask(people, "tina", "PATCH", path, {"add": {"capture": True}}).status == 404
+        assert ask(people, "tina", "POST", "/api/debugvirtualservice", {"name": "foreign"}).status == 404
+
+    @pytest.mark.parametrize(
+        "show",
+        ["flowtable", "nat-flows", "route-flows", "tcp-flows", "tcp-flows/detail", "vshash", "natpolicystat",
+         "natpolicystats", "network-service", "placement", "placementdetail"],
+    )  # fmt: skip
+    def test_shows_that_tell_of_everybodys_traffic_take_it_too(self, people, engine, show):
+        answer = ask(people, "tina", "GET", f"/api/serviceengine/{engine}/{show}")
+        assert answer.status == 403
+        assert "READ_ACCESS of PERMISSION_SERVICEENGINE in tenant admin is missing" in answer.body["error"]
+        assert ask(people, "sam", "GET", f"/api/serviceengine/{engine}/{show}", tenant="admin").status != 403
+
+    @pytest.mark.parametrize(
+        "show", ["top/services", "top/clients", "top/servers", "top/rules", "top/flows", "ftp/sessions"]
+    )
+    def test_so_do_those_of_the_whole_system(self, people, engine, show):
+        del engine
+        answer = ask(people, "tina", "GET", f"/api/{show}")
+        assert answer.status == 403
+        assert "READ_ACCESS of PERMISSION_SERVICEENGINE in tenant admin is missing" in answer.body["error"]
+        assert ask(people, "sam", "GET", f"/api/{show}", tenant="admin").status != 403
