@@ -162,7 +162,8 @@ def json_patched(body: Body, steps: Any) -> Body:
                 result, step["op"], [_unescaped(part) for part in str(step["path"]).split("/")[1:]], step.get("value")
             )
         except (KeyError, IndexError, TypeError, ValueError):
-            raise ValidationError(f"json_patch[{number}] cannot be carried out: {step!r:.200}") from None
+            said = {name: step.get(name) for name in ("op", "path")} if isinstance(step, dict) else "it is no object"
+            raise ValidationError(f"json_patch[{number}] cannot be carried out: {said!r:.200}") from None
     return result
 
 

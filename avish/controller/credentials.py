@@ -19,6 +19,9 @@ def without_password(accounts: Accounts, write: Write | Refused) -> tuple[Write 
     """The write with the mark in place of a new password, and the hash of that; "" when it sets none."""
     if isinstance(write, Refused) or write.kind.name != "user":
         return write, ""
+    if _patches_password(write.body):
+        text = 'is set with {"replace": {"password": ..}}, not by a json_patch'
+        return Refused((Issue("password", text),), 400), ""
     found = _password(write.body)
     if not found:
         return write, ""
@@ -27,6 +30,11 @@ def without_password(accounts: Accounts, write: Write | Refused) -> tuple[Write 
     except ValidationError as error:
         return Refused((Issue("password", str(error)),), error.http_status), ""
     return replace(write, body=_marked(write.body)), passwords.hashed(found)
+
+
+def _patches_password(body: Any) -> bool:
+    steps = body.get("json_patch") if isinstance(body, dict) else None
+    return isinstance(steps, list) and any(isinstance(one, dict) and one.get("path") == "/password" for one in steps)
 
 
 def _user(accounts: Accounts, write: Write) -> dict[str, Any]:

@@ -88,6 +88,12 @@ class Secret(Type):
         """A placeholder."""
         return SENSITIVE if value else ""
 
+    def check(self, value: Any) -> Any:
+        """A text; what is none is not repeated."""
+        if not isinstance(value, str):
+            raise ValueError("this is not a text")
+        return self.parse(value)
+
 
 class Mac(Type):
     """An Ethernet address."""

@@ -28,6 +28,8 @@ from avish.server.sockets import BACKLOG, peer
 log = logging.getLogger(__name__)
 
 BODY_LIMIT = 32 * 1024 * 1024
+LOGIN_LIMIT = 16 * 1024
+"""Of a body from somebody who has not said yet who he is."""
 FILE_LIMIT = 128 * 1024 * 1024
 """Of a configuration to import: ten thousand services with every field are 45 MB."""
 READERS = 16
@@ -43,7 +45,11 @@ LINGER_SECONDS = 2.0
 """The rest of a refused body is read on for so long, so that the answer gets through."""
 HEARTBEAT_SECONDS = 30.0
 HOST = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
-SECURE = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "SAMEORIGIN", "Cache-Control": "no-store"}
+SECURE = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Cache-Control": "no-store",
+}
 Handle = Callable[[Request], Response]
 
 
@@ -106,6 +112,7 @@ class _Server(web.Server):
             loop=asyncio.get_running_loop(),
             access_log=_NO_ACCESS_LOG,
             tcp_keepalive=True,
+            auto_decompress=False,
             lingering_time=LINGER_SECONDS,
         )
 
@@ -159,7 +166,8 @@ class Front:
         if isinstance(http.protocol, _Handler):
             http.protocol.heard = True
         try:
-            request, data = _request(http, via), await _read(http)
+            request = _request(http, via)
+            data = await _read(http, request)
             response, text = await self._worked_on(request, data)
             if response.stream is not None:
                 return await self._follow(http, response, response.stream, via)
@@ -275,6 +283,8 @@ def _made(message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.
 
 def _limit(path: str) -> int:
     """Bytes of a body."""
+    if path.partition("?")[0].rstrip("/") == LOGIN:
+        return LOGIN_LIMIT
     return FILE_LIMIT if path.startswith("/api/configuration/import") else BODY_LIMIT
 
 
@@ -315,12 +325,29 @@ def _host(given: str) -> str:
     return given if HOST.fullmatch(given) else "localhost"
 
 
-async def _read(http: web.BaseRequest) -> bytes:
+def _is_stranger(request: Request) -> bool:
+    """Whether a request will be refused whatever its body says: nothing tells who sends it."""
+    known = "cookie" in request.headers or "authorization" in request.headers
+    return request.via == "https" and not known and request.path.rstrip("/") != LOGIN
+
+
+async def _read(http: web.BaseRequest, request: Request) -> bytes:
+    if (coding := request.headers.get("content-encoding", "identity").lower()) != "identity":
+        raise _RefusedError(415, f"bodies are not taken in Content-Encoding {coding[:50]!r}")
+    if _is_stranger(request):
+        return b""
+    if expected := request.headers.get("expect"):
+        if expected.lower() != "100-continue":
+            raise _RefusedError(417, f"nothing here meets the expectation {expected[:50]!r}")
+        await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        http.writer.output_size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await http.read()
     except web.HTTPRequestEntityTooLarge:
-        raise _RefusedError(413, f"the body is larger than {_limit(http.path) >> 20} MB") from None
+        limit = _limit(http.path) >> 10
+        text = f"{limit >> 10} MB" if limit >= 1024 else f"{limit} kB"
+        raise _RefusedError(413, f"the body is larger than {text}") from None
     except TimeoutError:
         raise _RefusedError(408, f"the body did not come within {BODY_SECONDS:.0f} s") from None
     except (aiohttp.ClientPayloadError, aiohttp.http_exceptions.BadHttpMessage) as error:

@@ -86,6 +86,29 @@ class TestRoles:
             ask(people, "hank", "PATCH", "/api/user/user-admin", {"add": {"email": "x"}}, tenant="admin").status == 403
         )
 
+    def test_nobody_takes_over_who_may_more(self, people):
+        people.post("role", name="hr", privileges=[{"resource": "PERMISSION_USER", "type": "WRITE_ACCESS"}])
+        people.post("user", name="hank", access=[{"role_ref": "hr", "all_tenants": True}])
+        people.post("user", name="peer", access=[{"role_ref": "hr", "tenant_ref": "admin"}])
+        people.post("user", name="sys", access=[{"role_ref": "System-Admin", "all_tenants": True}])
+
+        def change(name, method="PATCH", body=None):
+            path = f"/api/user/{people.one('user', name)['uuid']}"
+            return ask(people, "hank", method, path, body, tenant="admin")
+
+        password = {"replace": {"password": "Hack-12345!z"}}
+        assert change("peer", body=password).status == 200
+        assert change("hank", body=password).status == 200
+        refused = change("sys", body=password)
+        assert (refused.status, "cannot give it" in refused.body["error"]) == (403, True)
+        assert change("sys", body={"replace": {"full_name": "x"}}).status == 403
+        assert change("sys", body={"replace": {"access": []}}).status == 403
+        assert change("sys", "DELETE").status == 403
+        assert change("peer", "DELETE").status == 204
+        step = {"op": "replace", "path": "/password", "value": "CANARY-patched"}
+        patched = change("hank", body={"json_patch": [step]})
+        assert (patched.status, "CANARY" in str(patched.body)) == (400, False)
+
 
 class TestTheWhole:
     """What is about the whole controller takes rights in the tenant that is always there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import ssl
@@ -35,7 +36,9 @@ def logged_in(web):
     return web
 
 
-SLOW = b"POST /api/pool HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5000\r\n\r\n"
+SLOW = (
+    b"POST /api/pool HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5000\r\nCookie: sessionid=old\r\n\r\n"
+)
 
 
 def raw(rig, data, *, tls=True):
@@ -279,3 +282,32 @@ def test_a_singleton_that_is_to_stay_as_it_is(logged_in):
     for body in (None, "false"):
         status, _, answer = logged_in.ask("PUT", "/api/systemconfiguration", body)
         assert (status, answer["uuid"]) == (200, "systemconfiguration")
+
+
+def head(path, length, *lines, method="POST"):
+    """A request without its body."""
+    named = "".join(f"{line}\r\n" for line in (f"Content-Length: {length}", "Connection: close", *lines))
+    return f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{named}\r\n".encode()
+
+
+@pytest.mark.parametrize("path", ["/login", "/api/pool"])
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "nonsense"])
+def test_packed_bodies_are_not_taken(rig, path, coding):
+    packed = gzip.compress(b'{"username": "' + b"a" * 5_000_000 + b'"}')
+    answer = raw(rig, head(path, len(packed), f"Content-Encoding: {coding}") + packed)
+    assert answer.startswith(b"HTTP/1.1 415 ")
+    assert b'{"error": "bodies are not taken in Content-Encoding' in answer
+
+
+def test_a_stranger_may_not_send_much(rig):
+    body = b'{"username": "' + b"a" * 20_000 + b'", "password": "x"}'
+    assert raw(rig, head("/login", len(body)) + body).startswith(b"HTTP/1.1 413 ")
+    assert raw(rig, head("/api/pool", 30_000_000)).startswith(b"HTTP/1.1 401 "), "the body is not waited for"
+
+
+def test_who_asks_first_is_told_to_go_on(rig):
+    body = b'{"username": "admin", "password": "wrong"}'
+    answer = raw(rig, head("/login", len(body), "Expect: 100-continue") + body)
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 401 ")
+    assert b"Server: avish\r\n" in answer
+    assert raw(rig, head("/login", len(body), "Expect: tea") + body).startswith(b"HTTP/1.1 417 ")
