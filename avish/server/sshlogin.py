@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import json
 import logging
 import socket
@@ -36,12 +37,17 @@ class Settings:
     login_seconds: float = 30.0
     idle_seconds: float = 900.0
     tries: int = 6
-    strangers: int = 20
-    """Connections that may be there without having logged in."""
+    strangers: int = 60
+    """Connections that may be there without having logged in; the oldest one goes for the next."""
+    strangers_of_source: int = 20
+    """Of them, those from one address."""
+    version_seconds: float = 5.0
+    """Until a program has said that it speaks SSH."""
     sessions: int = 400
     sessions_of_user: int = 250
     probe_seconds: float = 0.4
-    strange: set[int] = field(default_factory=set)
+    strange: dict[int, Door] = field(default_factory=dict)
+    """The strangers, in the order they came."""
 
     def renew(self, given: dict[str, Any]) -> None:
         """Take over what has changed; who is in already keeps his session."""
@@ -95,23 +101,51 @@ class Door(asyncssh.SSHServer):
         self._tries = 0
         self._keys: dict[str, str] = {}
         self._connection: Any = None
-        self._source = "ssh"
+        self._timer: asyncio.TimerHandle | None = None
+        self.source = "ssh"
 
     def connection_made(self, conn: Any) -> None:
-        """A stranger; too many of them are not let wait."""
+        """A stranger; of too many the oldest are not let wait."""
         self._connection = conn
-        self._source = f"ssh {(conn.get_extra_info('peername') or ('?',))[0]}"
-        self._settings.strange.add(id(self))
-        if len(self._settings.strange) > self._settings.strangers:
-            conn.abort()
+        self.source = f"ssh {(conn.get_extra_info('peername') or ('?',))[0]}"
+        self._make_room()
+        self._settings.strange[id(self)] = self
+        self._timer = asyncio.get_running_loop().call_later(self._settings.version_seconds, self._hurry)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the other side has not even said that it speaks SSH."""
+        return self._connection.get_extra_info("client_version") is None
+
+    def _hurry(self) -> None:
+        if self.silent:
+            self._connection.abort()
+
+    def _make_room(self) -> None:
+        """For this one somebody else goes, where it is too crowded: those who flood the door lock nobody out."""
+        there = list(self._settings.strange.values())
+        crowd = [one for one in there if one.source == self.source]
+        if len(crowd) < self._settings.strangers_of_source:
+            if len(there) < self._settings.strangers:
+                return
+            loudest = collections.Counter(one.source for one in there).most_common(1)[0][0]
+            crowd = [one for one in there if one.source == loudest]
+        next((one for one in crowd if one.silent), crowd[0]).drop()
+
+    def drop(self) -> None:
+        """Hang up."""
+        self._settings.strange.pop(id(self), None)
+        self._connection.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over; so is the session at the controller."""
         del exc
-        self._settings.strange.discard(id(self))
+        if self._timer is not None:
+            self._timer.cancel()
+        self._settings.strange.pop(id(self), None)
         known = self._connection.get_extra_info("known") if self._connection else None
         if known is not None:
-            self._pool.submit(ask, "POST", "/logout", None, known.session, self._source)
+            self._pool.submit(ask, "POST", "/logout", None, known.session, self.source)
 
     def begin_auth(self, username: str) -> bool:
         """Everybody has to prove who he is."""
@@ -122,7 +156,7 @@ class Door(asyncssh.SSHServer):
 
     def auth_completed(self) -> None:
         """No stranger any more."""
-        self._settings.strange.discard(id(self))
+        self._settings.strange.pop(id(self), None)
 
     def public_key_auth_supported(self) -> bool:
         """Yes."""
@@ -154,13 +188,13 @@ class Door(asyncssh.SSHServer):
 
     async def _ask(self, body: dict[str, Any]) -> tuple[int, Any]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, ask, "POST", "/login", body, "", self._source)
+        return await loop.run_in_executor(self._pool, ask, "POST", "/login", body, "", self.source)
 
     def _failed(self, answer: Any, *, count: bool = True) -> bool:
         self._tries += 1
         if self._tries >= self._settings.tries * (1 if count else 3):
             self._connection.disconnect(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "too many failures")
-        log.info("login refused from %s: %s", self._source, (answer or {}).get("error"))
+        log.info("login refused from %s: %s", self.source, (answer or {}).get("error"))
         return False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -312,17 +313,14 @@ class TestStrangers:
     def test_a_flood_of_those_who_never_log_in(self, controller):
         strangers = [socket.create_connection(("127.0.0.1", controller.port), timeout=10) for _ in range(60)]
         try:
-            refused = 0
+            assert controller.ssh("show tenant").returncode == 0
             for one in strangers:
-                try:
-                    refused += one.recv(100) == b""
-                except OSError:
-                    refused += 1
-            assert refused >= 30
+                with contextlib.suppress(ConnectionError):
+                    while one.recv(100):  # until it is hung up, sooner than its time is over
+                        pass
         finally:
             for one in strangers:
                 one.close()
-        assert controller.ssh("show tenant").returncode == 0
 
     def test_the_front_has_no_rights_and_is_started_again(self, controller):
         pid = controller.front_pid()
