@@ -11,12 +11,13 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dataplane import probes
+from dataplane.diff import moved
 from dataplane.errors import DataplaneError
 from dataplane.health_model import Probe, Watch
 from dataplane.health_state import Health, Test
@@ -29,6 +30,7 @@ Key = tuple[str, str, int]
 
 Use = Callable[[Up, Iterable[str]], None]
 _RETRY_SECONDS = 1.0
+MEMORY_SECONDS = 3.0
 
 
 class Monitor:
@@ -56,17 +58,17 @@ class Monitor:
         self._decided = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._known = _remembered(memory)
-        self._publishing = asyncio.Event()
+        self._publishing, self._news = asyncio.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        publisher = self._loop.create_task(self._publish())
+        tasks = [self._loop.create_task(self._publish()), self._loop.create_task(self._keep())]
         self._loop.run_forever()
-        for task in (publisher, *self._running):
+        for task in (*tasks, *self._running):
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(publisher, *self._running, return_exceptions=True))
+        self._loop.run_until_complete(asyncio.gather(*tasks, *self._running, return_exceptions=True))
         self._loop.close()
 
     def close(self) -> None:
@@ -134,19 +136,65 @@ class Monitor:
 
     # --- in the loop
 
-    async def _follow(self, wanted: Mapping[str, Probe], pools: Mapping[str, Watch]) -> None:
+    async def _follow(self, wanted: Mapping[str, Probe], pools: Mapping[str, Watch], *, anew: bool = False) -> None:
+        """What differs costs, not what there is; ``anew``: all of it."""
+        old = self._pools
+        other, gone = moved(old, pools)
+        if anew or wanted != self._probes:
+            other = list(pools)
         self._pools, self._probes = pools, wanted
-        self._users = {}
-        for pool, watch in pools.items():
-            for server in watch.servers if self._watches(watch) else ():
-                for monitor in watch.probes:
-                    self._users.setdefault((monitor, *server), set()).add((pool, server))
-        for key in self._tests.keys() - self._users.keys():
-            del self._tests[key]
-            self._timers.pop(key).cancel()
-        for key in self._users:
-            self._adopt(key, wanted[key[0]])
-        self._judge_all()
+        touched = {key for pool in (*other, *gone) if pool in old for key in self._let_go(pool, old[pool])}
+        touched |= {key for pool in other for key in self._take_on(pool, pools[pool])}
+        for key in touched:
+            if key in self._users:
+                self._adopt(key, wanted[key[0]])
+            elif self._tests.pop(key, None) is not None:
+                self._timers.pop(key).cancel()
+        for pool in gone:
+            self._forget(pool, old[pool].servers)
+        for pool in other:
+            self._begin_with(pool, old[pool].servers if pool in old else ())
+        if self._changed:
+            self._publishing.set()
+
+    def _keys(self, watch: Watch) -> Iterator[tuple[Server, Key]]:
+        return ((server, (monitor, *server)) for server in watch.servers for monitor in watch.probes)
+
+    def _let_go(self, pool: str, watch: Watch) -> Iterator[Key]:
+        for server, key in self._keys(watch):
+            users = self._users.get(key, set())
+            users.discard((pool, server))
+            if not users:
+                self._users.pop(key, None)
+            yield key
+
+    def _take_on(self, pool: str, watch: Watch) -> Iterator[Key]:
+        for server, key in self._keys(watch) if self._watches(watch) else ():
+            self._users.setdefault(key, set()).add((pool, server))
+            yield key
+
+    def _forget(self, pool: str, servers: Iterable[Server]) -> None:
+        for server in servers:
+            self._health.pop((pool, server), None)
+        self._up.pop(pool, None)
+        self._since.pop(pool, None)
+
+    def _begin_with(self, pool: str, before: Iterable[Server]) -> None:
+        """Judge a pool that is new or has changed; ``before``: its servers till now."""
+        now, watch = self._clock(), self._pools[pool]
+        for server in set(before) - set(watch.servers):
+            self._health.pop((pool, server), None)
+        for server in watch.servers:
+            one = self._health.setdefault((pool, server), Health(since=now))
+            if self._watches(watch):
+                one.judge(watch, (self._tests[monitor, *server] for monitor in watch.probes), now)
+            else:
+                one.trust("not tested while this engine is not the active one" if watch.probes else "")
+        usable = frozenset(server for server in watch.servers if self._health[pool, server].up)
+        if self._up.get(pool) != usable:
+            self._changed.add(pool)
+        self._up[pool] = usable
+        self._note(pool)
 
     def _watches(self, watch: Watch) -> bool:
         return bool(watch.probes) and (self._active or watch.on_standby)
@@ -220,33 +268,10 @@ class Monitor:
         if self._since.get(pool, (None, 0.0))[0] != usable:
             self._since[pool] = (usable, self._clock())
 
-    def _judge_all(self) -> None:
-        """After a change of what is watched."""
-        now, before = self._clock(), self._up
-        health: dict[tuple[str, Server], Health] = {}
-        for pool, watch in self._pools.items():
-            for server in watch.servers:
-                one = health[pool, server] = self._health.get((pool, server), Health(since=now))
-                if self._watches(watch):
-                    one.judge(watch, (self._tests[monitor, *server] for monitor in watch.probes), now)
-                else:
-                    one.trust("not tested while this engine is not the active one")
-        self._health = health
-        self._up = {
-            pool: frozenset(server for server in watch.servers if health[pool, server].up)
-            for pool, watch in self._pools.items()
-        }
-        self._since = {pool: since for pool, since in self._since.items() if pool in self._pools}
-        for pool in self._pools:
-            self._note(pool)
-        self._changed |= {pool for pool, up in self._up.items() if before.get(pool) != up}
-        if self._changed:
-            self._publishing.set()
-
     async def _set_active(self, *, here: bool) -> None:
         if here != self._active:
             self._active = here
-            await self._follow(self._probes, self._pools)
+            await self._follow(self._probes, self._pools, anew=True)
 
     async def _publish(self) -> None:
         """Tell of the usable servers; what is refused is tried again."""
@@ -258,7 +283,7 @@ class Monitor:
             up = dict(self._up)
             try:
                 await asyncio.to_thread(self._use, up, changed)
-                await asyncio.to_thread(self._remember)
+                self._news.set()
             except Exception as error:  # noqa: BLE001  (whatever it is, servers that go down later must be told of)
                 known = isinstance(error, (DataplaneError, OSError))
                 _LOG.warning("the usable servers cannot be set: %s", error, exc_info=not known)
@@ -269,6 +294,17 @@ class Monitor:
                 self._telling = False
             with self._decided:
                 self._decided.notify_all()
+
+    async def _keep(self) -> None:
+        """Write the verdicts down, not more often than every MEMORY_SECONDS: there may be thousands."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                await asyncio.to_thread(self._remember)
+            except OSError as error:
+                _LOG.warning("the verdicts of tests cannot be remembered: %s", error)
+            await asyncio.sleep(MEMORY_SECONDS)
 
     def _remember(self) -> None:
         verdicts = {_text(key): test.up for key, test in list(self._tests.items()) if test.up is not None}

@@ -165,3 +165,22 @@ def test_a_pool_that_the_standby_does_not_test_counts_as_up(usable, monitor):
     usable.wait("p", (HOST, 9))
     monitor.active(here=True)
     usable.wait("p")
+
+
+def test_pools_that_share_a_server_come_and_go_one_by_one(usable, monitor):
+    with listening() as port, listening() as other:
+        probes = {"m": Probe("m", "tcp", interval=0.05, timeout=0.5)}
+        one, both = Watch(((HOST, port),), ("m",)), Watch(((HOST, port), (HOST, other)), ("m",))
+        kept = SeState(probes=probes, pools={"p": one, "q": both})
+        monitor.follow(kept)
+        usable.wait("q", (HOST, port), (HOST, other))
+        usable.wait("p", (HOST, port))
+        monitor.follow(SeState(probes=probes, pools={"p": one, "q": one}))
+        usable.wait("q", (HOST, port))
+        assert set(monitor._tests) == {("m", HOST, port)}
+        assert set(monitor._health) == {("p", (HOST, port)), ("q", (HOST, port))}
+        monitor.follow(SeState(probes=probes, pools={"q": one}))
+        assert set(monitor._users) == {("m", HOST, port)}
+        assert monitor.health("p") == []
+        monitor.follow(SeState())
+        assert (monitor._tests, monitor._users, monitor._timers, monitor._health, monitor._up) == ({}, {}, {}, {}, {})
