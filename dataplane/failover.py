@@ -19,6 +19,7 @@ from pathlib import Path
 from dataplane import announce, drill, failover_rules, gateways, links, nftrun, pairset, siblings, vmac
 from dataplane.errors import DataplaneError, RefusedError
 from dataplane.failover_model import Pair
+from dataplane.mirror import Mirror, ended
 from dataplane.model import Address, Row, SeState, version
 
 _LOG = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ LOOK_SECONDS = 0.25
 """Between two looks at whether an active engine is live in the kernel."""
 REPEATS = (0.0, 0.05, 0.2, 1.0, 3.0)
 """Seconds after a takeover at which the neighbours are told."""
-STOP_SECONDS = 2.0
 
 
 class _Member:
@@ -42,7 +42,6 @@ class _Member:
         self.role = "electing"
         self.since = clock()
         self.process: asyncio.subprocess.Process | None = None
-        self.mirror: asyncio.subprocess.Process | None = None
         self.tasks: list[asyncio.Task[None]] = []
         self.reader = -1
         self.reason = ""
@@ -56,6 +55,7 @@ class Failover:
     def __init__(self, own: Path, changed: Callable[[bool], None], clock: Callable[[], float] = time.time) -> None:
         self._folder = own.with_suffix(".pairs")
         self._siblings = siblings.Siblings(own)
+        self._mirror = Mirror(self._folder)
         self._changed = changed
         self._clock = clock
         self._members: dict[int, _Member] = {}
@@ -182,12 +182,12 @@ class Failover:
             "pair": member.number,
             "role": member.role,
             "since": member.since,
-            "reason": member.reason,
+            "reason": member.reason or (self._mirror.reason if member.pair.mirror else ""),
             "preferred": member.pair.preferred,
             "peer_alive": self._peers.alive(member.number),
             "gateways": self._peers.gateways(member.number),
             "lacks": self._peers.lacks(member.number),
-            "mirror": member.mirror is not None and member.mirror.returncode is None,
+            "mirror": member.pair.mirror and self._mirror.running,
             "vmac": member.pair.vmac,
         }
 
@@ -200,6 +200,7 @@ class Failover:
         for number, pair in pairs.items():
             if number not in self._members:
                 self._members[number] = await self._begin(number, pair)
+        await self._mirror.follow(pairs)
         self._tell()
 
     async def _replace(self, member: _Member, pair: Pair | None) -> None:
@@ -212,7 +213,6 @@ class Failover:
             if moved and member.role == "active":
                 member.tasks.append(self._loop.create_task(self._announce(member)))
             await self._peers.follow(member.number, pair)
-            await self._mirror(member)
             return
         await self._end(member)
 
@@ -228,7 +228,6 @@ class Failover:
         member.tasks.append(self._loop.create_task(self._keep(member)))
         member.tasks.append(self._loop.create_task(self._look(member)))
         await self._peers.follow(number, pair)
-        await self._mirror(member)
         return member
 
     async def _end(self, member: _Member) -> None:
@@ -240,8 +239,7 @@ class Failover:
         os.close(member.reader)
         await self._peers.forget(member.number)
         await self._bear(member, here=False)
-        for process in (member.process, member.mirror):
-            await _ended(process)
+        await ended(member.process)
         for path in self._folder.glob(f"pair{member.number}*"):
             path.unlink(missing_ok=True)
 
@@ -372,39 +370,12 @@ class Failover:
         """End keepalived, which gives the peer the word at once; a new one waits its turn."""
         _LOG.info("pair %d: steps down: %s", member.number, reason)
         self._set(member, "electing", reason)  # at once: an end that takes its time is no silence
-        await _ended(member.process)
+        await ended(member.process)
 
     async def _step_down_for(self, number: int, reason: str) -> None:
         member = self._members.get(number)
         if member is not None and member.role == "active":
             await self._restart(member, reason)
-
-    async def _mirror(self, member: _Member) -> None:
-        """Start or end the copying of connections; one conntrackd serves all pairs of an engine."""
-        running = member.mirror is not None and member.mirror.returncode is None
-        if member.pair.mirror and not running and not any(o.mirror for o in self._members.values() if o is not member):
-            member.tasks.append(self._loop.create_task(self._keep_mirror(member)))
-        elif running and not member.pair.mirror:
-            await _ended(member.mirror)
-            member.mirror = None
-
-    async def _keep_mirror(self, member: _Member) -> None:
-        program = shutil.which("conntrackd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-        if program is None:
-            member.reason = "conntrackd is not installed (apt-get install conntrackd)"
-            return
-        config = self._folder / f"pair{member.number}-conntrackd.conf"
-        own = [row["ip"] for row in await asyncio.to_thread(links.address_rows) if not row["own"]]
-        config.write_text(failover_rules.conntrackd(member.pair, self._folder, own))
-        while member.pair.mirror:
-            (self._folder / "conntrackd.lock").unlink(missing_ok=True)
-            member.mirror = await asyncio.create_subprocess_exec(
-                "setpriv", "--pdeathsig", "TERM", program, "-C", str(config),
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-            )  # fmt: skip
-            status = await member.mirror.wait()
-            _LOG.warning("conntrackd ended with status %d", status)
-            await asyncio.sleep(RESTART_SECONDS)
 
 
 def _elects_alike(old: Pair, new: Pair) -> bool:
@@ -427,18 +398,3 @@ def _load(commands: str) -> None:
         nftrun.load(commands)
     except DataplaneError as error:
         _LOG.warning("the gate cannot be set: %s", error)
-
-
-async def _ended(process: asyncio.subprocess.Process | None) -> None:
-    """SIGTERM, and SIGKILL to one that does not go."""
-    if process is None or process.returncode is not None:
-        return
-    with suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()

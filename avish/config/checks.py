@@ -94,7 +94,6 @@ CHECKS: dict[str, Check] = {
         checks_pools.routing_pool_without_servers,
         checks_pools.enough_monitors,
         checks_pools.monitors_are_tested,
-        checks_pools.monitors_are_tested,
         checks_pools.monitor_times,
         checks_pools.half_open_sends_nothing,
         checks_pools.multiplexing_against_preserve,
