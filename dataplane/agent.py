@@ -26,7 +26,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dataplane import leastconn, sysctl, tap, wire
+from dataplane import capture, leastconn, sysctl, tap, wire
 from dataplane.diff import Plan, applied
 from dataplane.errors import DataplaneError, RefusedError
 from dataplane.failover import Failover
@@ -237,7 +237,9 @@ class Agent:
             return
         with self._lock:
             self._captures.add(child)
-        child.wait()
+        status = child.wait()
+        if status:
+            _after_capture(status, connection)
         with suppress(OSError):  # the other side has gone
             connection.shutdown(socket.SHUT_RDWR)
         with self._lock:
@@ -250,6 +252,18 @@ class Agent:
             child.terminate()
         for child in children:
             child.wait(_END_SECONDS)
+
+
+def _after_capture(status: int, connection: socket.socket) -> None:
+    """Take the rules away that a capture process left, and say why it sends no more when it could not itself."""
+    try:
+        capture.clean_stale()
+    except (DataplaneError, OSError) as error:
+        _LOG.warning("the rules of a capture that died cannot be removed: %s", error)
+    if status < 0:
+        with suppress(OSError):  # the other side has gone
+            killed = f"the capture process on the engine was killed by signal {-status}"
+            wire.send(connection, wire.error_document(RefusedError(killed)))
 
 
 def _pause(listener: socket.socket) -> None:

@@ -7,6 +7,7 @@ gives a group to one living socket at a time, so a table whose group is free bel
 from __future__ import annotations
 
 import errno
+import logging
 import re
 import select
 import socket
@@ -24,6 +25,7 @@ from dataplane.nftrace import TraceReader
 from dataplane.ring import RETIRE_MS, Ring
 from dataplane.taps import Batch, CaptureSpec, Packet
 
+_LOG = logging.getLogger(__name__)
 GROUP_BASE = 20_000
 GROUP_COUNT = 1000
 TABLE_PREFIX = "avish_cap_"
@@ -41,6 +43,7 @@ _COMMAND, _MODE, _BUFFER, _TIMEOUT, _THRESHOLD, _FLAGS = 1, 2, 3, 4, 5, 6
 _BIND, _UNBIND = b"\x01", b"\x02"
 _COPY_PACKET = 2
 _FLAG_SEQUENCE = 1
+_INET, _GET_RULES, _RULE_TABLE = 1, 7, 1
 
 
 def clean_stale() -> list[str]:
@@ -61,7 +64,8 @@ class KernelCapture:
     """A running tap in the network namespace of the calling thread; see ``dataplane.driver.Capture``.
 
     One thread iterates; ``close`` may be called from any other and lets the iteration end with what was tapped.
-    ``lost`` counts what the kernel dropped. Raises RefusedError when the kernel refuses the tap.
+    ``lost`` counts what the kernel dropped. Raises RefusedError when the kernel refuses the tap, and, while it is
+    iterated, when others have removed or changed its rules.
     """
 
     def __init__(self, spec: CaptureSpec) -> None:
@@ -90,7 +94,7 @@ class KernelCapture:
             if source is not None:
                 poll.register(source.fileno(), select.POLLIN)
         try:
-            last = False
+            last, looked = False, time.monotonic()
             while not last:
                 poll.poll(IDLE_SECONDS * 1000)
                 last = self._ended  # asked before what is waiting is fetched, so nothing that was tapped is missed
@@ -100,6 +104,9 @@ class KernelCapture:
                 for batch in self._fetch(last=last):
                     found = True
                     yield batch
+                if time.monotonic() >= looked + IDLE_SECONDS:
+                    looked = time.monotonic()
+                    self._look()
                 if not found:
                     yield None
         finally:
@@ -132,6 +139,13 @@ class KernelCapture:
             self._trace = TraceReader()
         if ruleset(spec, "", 0):
             self._log = Log(spec)
+
+    def _look(self) -> None:
+        """Rules that others took away log nothing: a tap that only waits would look like one without traffic."""
+        with self._lock:
+            if self._log is not None and not self._closed and not self._log.intact():
+                self.close()
+                raise RefusedError(f"its rules (nftables table inet {self.table}) were removed or changed by others")
 
     def _fetch(self, *, last: bool) -> Iterator[Batch]:
         for ring in self._rings:
@@ -177,6 +191,8 @@ class Log:
             self._configure(spec.snaplen)
             self._socket.set_timeout(0)
             nftrun.load(ruleset(spec, self.table, self._group))
+            self._rules = _rule_count(self.table)
+            self._generation = -1
         except BaseException:
             self._socket.close()
             raise
@@ -217,6 +233,19 @@ class Log:
         if packets:
             yield Batch(packets)
 
+    def intact(self) -> bool:
+        """Whether the rules are in place; what cannot be read for the moment counts as being there."""
+        try:
+            generation = nftread.generation()
+            if generation == self._generation:
+                return True
+            there = _rule_count(self.table) == self._rules
+        except OSError as error:
+            _LOG.warning("the rules of capture %s cannot be read: %s", self.table, error)
+            return True
+        self._generation = generation
+        return there
+
     def end(self) -> None:
         """Take the rules away, and make the kernel send what it has gathered."""
         try:
@@ -249,6 +278,11 @@ class Log:
 
 def _setting(group: int, kind: int, value: bytes) -> bytes:
     return netfilter_header(socket.AF_UNSPEC, group) + attribute(kind, value)
+
+
+def _rule_count(table: str) -> int:
+    """How many rules a table of ours has; 0 when it is gone. Raises NetlinkError."""
+    return len(nftread.dump(_GET_RULES, netfilter_header(_INET) + attribute(_RULE_TABLE, table.encode() + b"\0")))
 
 
 def _bound(group: int) -> Netlink | None:

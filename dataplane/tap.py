@@ -54,6 +54,9 @@ def serve(connection: socket.socket, spec: CaptureSpec) -> int:
         threading.Thread(target=_close_on_request, args=(connection, tap), daemon=True).start()
         _send_all(connection, tap)
         return 0
+    except DataplaneError as error:
+        wire.send(connection, wire.error_document(error))
+        return 1
     except OSError as error:
         _LOG.info("capture ended: %s", error)
         return 0

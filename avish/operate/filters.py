@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 
 from avish.config.config import Body
@@ -102,6 +102,13 @@ def interface_wanted(query: Query, name: str, mac: str) -> bool:
     if query.get("core_num", "0") not in ("0", ""):
         return False
     return query.get("intfname", name) == name and query.get("mac", mac).lower() == mac.lower()
+
+
+def check_interface(query: Query, names: Iterable[str]) -> None:
+    """ValidationError when intfname is none of ``names``."""
+    wanted, known = query.get("intfname", ""), sorted(names)
+    if wanted and wanted not in known:
+        raise ValidationError(f"intfname: there is no interface {wanted!r}; there are {', '.join(known)}")
 
 
 def engine_wanted(query: Query, body: Body, *, primary: bool) -> bool:

@@ -99,6 +99,7 @@ def flowtable(view: View, body: Body) -> Listing:
     way = _ways(view, body)
     rows = seen.driver.flows(0, NAT_MARK, filters.flow_match(view.query))
     macs = {one.name: one.mac for one in seen.driver.interfaces()}
+    filters.check_interface(view.query, macs)
     return Listing(envelope(body), "flow_entries", _entries(view, rows, way, macs))
 
 
@@ -199,7 +200,8 @@ def _sum(open_rows: list[Row], ended: list[Row]) -> dict[str, Any]:
 def flowtablestat(view: View, body: Body) -> dict[str, Any]:
     """The connection table of the engine, and what each interface has counted."""
     seen = view.engine(body)
-    table = seen.driver.facts("connections")
+    table, links = seen.driver.facts("connections"), seen.driver.facts("links")
+    filters.check_interface(view.query, (link["name"] for link in links))
     rows = [
         {
             "intf_name": link["name"],
@@ -207,7 +209,7 @@ def flowtablestat(view: View, body: Body) -> dict[str, Any]:
             "vnic_id": link["index"],
             "flow_mac_errors": Count(link["statistics"].get("rx_errors", 0)),
         }
-        for link in seen.driver.facts("links")
+        for link in links
         if filters.interface_wanted(view.query, link["name"], link["mac"])
     ]
     whole = {

@@ -52,9 +52,11 @@ def interface(view: View, body: Body) -> dict[str, Any]:
     """The same with counters and settings; filters mac, intfname, core_num."""
     driver = view.engine(body).driver
     addressed = {one.name: one for one in driver.interfaces()}
+    links = driver.facts("links")
+    filters.check_interface(view.query, (link["name"] for link in links))
     vnics = [
         _vnic(view, link, addressed.get(link["name"]))
-        for link in driver.facts("links")
+        for link in links
         if filters.interface_wanted(view.query, link["name"], link["mac"])
     ]
     return envelope(body) | {"vnics": vnics}

@@ -342,3 +342,21 @@ def test_packets_lost_in_the_kernel_are_counted_each(lab: Lab, monkeypatch: pyte
     assert tap.lost > 0
     assert other.capture.lost == 0
     assert len(got) + tap.lost == sent
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("words", ["delete table inet {}", "flush table inet {}"])
+def test_a_tap_whose_rules_others_remove_says_so(lab: Lab, words: str) -> None:
+    with inside(lab.engine):
+        tap = KernelCapture(CaptureSpec(("nat",)))
+        try:
+            run("nft", "add", "table", "inet", "others")
+            batches = iter(tap)
+            assert next(batches) is None
+            run("nft", *words.format(tap.table).split())
+            with pytest.raises(RefusedError, match=f"table inet {tap.table}.* removed or changed by others"):
+                list(batches)
+            assert f"table inet {tap.table}" not in lab.tables()
+        finally:
+            run("nft", "delete", "table", "inet", "others")
+            tap.close()

@@ -20,7 +20,7 @@ from states import every_construct
 
 from dataplane import remote, wire
 from dataplane.diff import diff
-from dataplane.errors import DataplaneError, UnreachableError
+from dataplane.errors import DataplaneError, RefusedError, UnreachableError
 from dataplane.links import gratuitous_arp
 from dataplane.model import NAT_MARK, Address, AddressMatch, Listener, NatRule, PortMatch, Service, SeState
 from dataplane.remote import RemoteDriver
@@ -371,6 +371,16 @@ def test_a_capture_outlives_a_frozen_agent_and_ends_when_its_own_process_freezes
     deadline = time.monotonic() + HANG
     while "avish_cap" in lab.inside("e", "nft", "list", "tables"):
         assert time.monotonic() < deadline
+
+
+def test_a_capture_whose_process_is_killed_leaves_no_rules_and_says_so(lab, driver):
+    batches = iter(driver.capture(CaptureSpec(("nat",))))
+    assert next(batches) is None
+    (child,) = children(lab.process.pid)
+    os.kill(child, signal.SIGKILL)
+    with pytest.raises(RefusedError, match="capture process on the engine was killed by signal 9"):
+        list(batches)
+    assert "avish_cap" not in lab.inside("e", "nft", "list", "tables")
 
 
 def test_a_slow_agent_is_unreachable(tmp_path):

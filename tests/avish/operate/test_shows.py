@@ -232,3 +232,11 @@ def test_addresses_that_the_standby_holds_back_do_not_answer_arp(shown):
         return {row["ip_address"]: row["arp_enabled"] for row in rows}["10.10.10.50"]
 
     assert (arp("se1"), arp("se2")) == (True, False)
+
+
+@pytest.mark.parametrize("api", ["interface", "flowtable", "flowtablestat"])
+def test_an_interface_that_is_not_there_is_named_with_those_that_are(shown, api):
+    uuid = shown.rig.one("serviceengine", "se1")["uuid"]
+    answer = shown.rig.call("GET", f"/api/serviceengine/{uuid}/{api}", intfname="eth9")
+    assert answer.status == 400
+    assert "there is no interface 'eth9'; there are eth1, eth2" in answer.body["error"]
