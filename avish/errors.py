@@ -63,6 +63,12 @@ class ParseError(AvishError):
         self.more = more
 
 
+class AnswerError(ParseError):
+    """A noun of the original's that is not here, shown: the reason is the answer, and no place is marked as wrong."""
+
+    exit_status = 1
+
+
 class ValidationError(AvishError):
     """Objects that contradict the grammar or each other: all issues, not the first. ``status``: 400, 403, 404, 409."""
 

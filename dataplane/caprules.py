@@ -122,11 +122,12 @@ def ruleset(spec: CaptureSpec, table: str, group: int) -> str:
 
 
 def _data(spec: CaptureSpec) -> Iterator[str]:
-    """Connections that servers open to clients from a port of ``data_ports``, translated by a NAT rule: active FTP."""
+    """Connections that servers open to clients from a port of ``data_ports``: active FTP, translated or not."""
     for port in spec.data_ports:
         for words, found in _by_version(spec.servers).items():
             opened = f"ct original {words} saddr {{ {', '.join(found)} }} meta l4proto tcp ct original proto-src {port}"
             yield f"ct mark & 0x80000000 != 0 {opened}"
+            yield f"ct mark 0 {opened}"
 
 
 def _flows(made: _Table, condition: str, spec: CaptureSpec, client: str, variant: str = "") -> None:

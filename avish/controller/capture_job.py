@@ -319,19 +319,20 @@ class CaptureJob:
         key = (packet.mark, packet.point, packet.direction, end, reason)
         known = self._known.get(key)
         if known is None:
-            names = self._names(packet.mark, end)
+            names = self._names(packet, end)
             text = comment(packet._replace(reason=reason, other=b""), names)
             known = self._known[key] = (names, text)
         names, text = known
         return (names, f'{text} other="{ends_text(packet.other)}"') if packet.other else known
 
-    def _names(self, mark: int, end: bytes) -> Names:
+    def _names(self, packet: Packet, end: bytes) -> Names:
         text = end_text(end) if end else ""
         server = (text.rpartition(":")[0].strip("[]"), int.from_bytes(end[-2:], "big")) if end else None
-        names = self._describe(mark, server)
+        names = self._describe(packet.mark, server)
         if names.virtualservice or self.wanted.key[0] != SERVICE:
             return names
-        return replace(names, virtualservice=self.wanted.name)  # its FTP data, its health probes
+        untranslated = packet.mark == 0 and packet.point in ("before", "after")  # active FTP data
+        return replace(names, virtualservice=self.wanted.name, rule="no NAT rule" if untranslated else names.rule)
 
     def _says_messages(self, packet: Packet) -> bool:
         return packet.link == 1 and "ipc" in self.wanted.spec.kinds

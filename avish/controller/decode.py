@@ -48,7 +48,7 @@ def side_of(packet: Packet) -> Side:
     """
     if packet.point not in ("before", "after"):
         return _side_of_other(packet)
-    opened_by_server = bool(packet.mark & NAT_MARK)
+    opened_by_server = packet.mark == 0 or bool(packet.mark & NAT_MARK)  # 0: FTP data that no rule took
     as_sent = packet.point == "before"
     from_server = opened_by_server == (packet.direction == "original")
     return "internal" if as_sent == from_server else "external"

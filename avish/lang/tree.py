@@ -302,14 +302,15 @@ class Tree:
 
     @staticmethod
     def _which(item: Field) -> Node:
-        """The pairs that say which elements to remove."""
+        """The pairs that say which elements to remove; of flags none means all of them."""
         message = item.nested
         more = Node(end=())
         for inner in message.fields.values():
             if inner.message is None and not inner.read_only and not inner.list:
                 value = Value(inner.help, more, inner.leaf, ("match", inner), names=_names(inner))
                 more.words[inner.name] = Step(inner.help, Node(value=value, needs=f"a value: {inner.leaf.describe()}"))
-        first = Node(dict(more.words), needs="which one (index N, or its fields)")
+        whole = () if message.bare and isinstance(message.fields.get(message.bare, item).type, types.Enum) else None
+        first = Node(dict(more.words), end=whole, needs="which one (index N, or its fields)")
         if "index" not in message.fields:
             at = Value("Number of the element, from 1", Node(end=()), INDEX, ("index",))
             first.words["index"] = Step("The element by number", Node(value=at, needs="a number"))

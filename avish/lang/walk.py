@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from avish.errors import ParseError
+from avish.errors import AnswerError, ParseError
 from avish.lang import blocks
 from avish.lang.lex import Lexed, Token, lex, words
 from avish.lang.tail import Tail, split
@@ -216,6 +216,8 @@ class _Unfit(Exception):  # noqa: N818  (no error yet: the place is still to be 
 
     def explain(self, walk: Walk, tree: Tree, token: Token, line: str) -> ParseError:
         if answer := _not_here(walk, tree, token):
+            if walk.node is tree.show:
+                return AnswerError(answer, start=token.start, end=token.end)
             return ParseError(answer, line=line, start=token.start, end=token.end)
         expected = expectations(walk.node)
         candidates = [] if token.text in tree.root.words else [*offered(walk.node), *_choices(walk.node)]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from avish.config.config import Body
+from avish.operate import filters
 from avish.operate.flows import TCP, phase
 from avish.operate.listing import Listing
 from avish.operate.marks import describe
@@ -37,7 +38,14 @@ def _rows(view: View) -> Iterator[dict[str, Any]]:
         except DataplaneError:
             continue
         for session in book:
-            yield _session(view, seen.name, session, flows)
+            row = _session(view, seen.name, session, flows)
+            if _wanted(view.query, row):
+                yield row
+
+
+def _wanted(query: filters.Query, row: dict[str, Any]) -> bool:
+    client = row["client"].rpartition(":")[0]
+    return query.get("client_ip", client) == client and ("failed" in row or not filters.flag(query, "failed"))
 
 
 def _flows(driver: Any) -> list[Row]:

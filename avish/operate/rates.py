@@ -202,8 +202,9 @@ _LOOKS = _Looks()
 
 
 def top_flows(view: View, body: Body) -> dict[str, Any]:  # noqa: ARG001
-    """The connections of services and NAT rules, the busiest first."""
-    return _sorted(view, (_flow(name, row, rate) for name, row, rate in _flows(view)), "rate")
+    """The connections of services and NAT rules, the busiest first; those that are over send nothing any more."""
+    rows = (_flow(name, row, rate) for name, row, rate in _flows(view) if phase(row) not in ("closed", "reset"))
+    return _sorted(view, rows, "rate")
 
 
 def _flow(engine_name: str, row: Row, rate: float) -> Rate:

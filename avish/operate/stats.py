@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import Any
 
@@ -204,5 +205,15 @@ def probe(view: View, body: Body) -> dict[str, Any]:
         address = str(ip_address(query.get("address", "")))
     except ValueError as error:
         raise ValidationError(f"address: {error}") from None
-    lines = view.engine(body).driver.probe(query.get("kind", ""), address, number(query, "port"))
-    return {"se_ref": envelope(body)["se_ref"], "line": list(lines)}
+    kind = query.get("kind", "")
+    lines = list(view.engine(body).driver.probe(kind, address, number(query, "port")))
+    return {"se_ref": envelope(body)["se_ref"], "line": lines, "reached": _reached(kind, address, lines)}
+
+
+def _reached(kind: str, address: str, lines: list[str]) -> bool:
+    """Whether the address has answered: to one ping, to the handshake, or as a hop of the way to it."""
+    if kind == "ping":
+        return any(re.search(r"\b[1-9]\d* received", line) for line in lines)
+    if kind == "tcp":
+        return any(" connected from " in line for line in lines)
+    return any(address in line.split() for line in lines[1:])

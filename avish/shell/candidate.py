@@ -116,11 +116,13 @@ class Candidate:
         elements = self.frames[-1].value.get(item.name, [])
         doomed = [i for i, element in enumerate(elements) if _matches(element, i, which)]
         said = ", ".join(_pair(op) for op in which)
+        if not doomed and not which:
+            raise ValidationError([Issue(self._place(item.name), "there is none to remove")])
         if not doomed:
             raise ValidationError([Issue(self._place(item.name), f"there is none with {said}")])
         kept = [element for i, element in enumerate(elements) if i not in doomed]
         self.frames[-1].value[item.name] = kept
-        return [f"Removed {item.name} with {said}"]
+        return [f"Removed {item.name} with {said}" if which else f"Removed all {item.name}"]
 
     def _enter(self, item: Field) -> list[str]:
         lines = self.settle()  # an element that exists must be found before something inside it is edited

@@ -102,6 +102,8 @@ def run(session: Session, order: Order) -> Run:
         yield from _rows(session, Call(command.method, path, query), reply.body, order)
     elif reply.body is not None:
         yield from answer(reply.body, _table(order, reply.body), order.walk)
+        if session.interactive and not (order.walk.form or order.walk.pipes) and _entries(reply.body) == []:
+            yield Print("no entries")
     elif command.method == "POST":
         yield Print("Done")
     yield from session.warn(reply)
@@ -167,4 +169,12 @@ def _counted(body: Any) -> int | None:
         return len(body)
     if isinstance(body, Mapping) and isinstance(body.get("results"), list):
         return len(body["results"])
-    return None
+    rows = _entries(body)
+    return None if rows is None else len(rows)
+
+
+def _entries(body: Any) -> list[Any] | None:
+    """The rows of an answer that is one list with plain values before it; None for any other."""
+    values = list(body.values()) if isinstance(body, Mapping) else []
+    lists = [value for value in values if isinstance(value, list)]
+    return lists[0] if len(lists) == 1 and not any(isinstance(value, Mapping) for value in values) else None

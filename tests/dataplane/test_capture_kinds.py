@@ -102,6 +102,25 @@ def test_what_servers_open_for_data_belongs_to_the_service(lab: Lab, clients: Ad
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("clients", [None, AddressMatch((CLIENT,))])
+def test_data_connections_that_no_rule_translates_belong_to_the_service_too(
+    lab: Lab, clients: AddressMatch | None
+) -> None:
+    reader = tap(lab, "service", services=(SERVICE,), servers=(SERVER,), data_ports=(2021,), clients=clients)
+    with lab.listen(lab.client, 40000) as listener, inside(lab.server), socket.socket() as data:
+        data.bind((SERVER, 2021))
+        data.connect((CLIENT, 40000))
+        listener.accept()[0].close()
+    packets = reader.close()
+    assert [(p.point, p.direction, p.mark) for p in packets[:2]] == [
+        ("before", "original", 0),
+        ("after", "original", 0),
+    ]
+    assert {text_of(ends(p.data)) for p in packets[:2]} == {f"{SERVER}:2021 > {CLIENT}:40000"}
+    assert len({(p.data, p.point) for p in packets}) == len(packets)
+
+
+@pytest.mark.root
 def test_a_whole_interface_in_both_directions_with_its_names(lab: Lab) -> None:
     reader = tap(lab, "rx", "tx", snaplen=0)
     exchange(lab)

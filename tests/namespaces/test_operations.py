@@ -95,7 +95,9 @@ def test_ftp_sessions_join_announcement_and_connection(traffic):
 def test_engines_reach_for_addresses(traffic):
     assert "connected from 10.10.40.11" in traffic.do(f"test serviceengine se1 tcp {SERVER} 21\n")
     assert " 0% packet loss" in traffic.do(f"test serviceengine se1 ping {SERVER}\n")
-    assert "refused" in traffic.do(f"test serviceengine se1 tcp {SERVER} 99\n")
+    refused = traffic.shell(f"test serviceengine se1 tcp {SERVER} 99\n", "--min-output")
+    assert "refused" in refused.stdout
+    assert (refused.returncode, "was not reached from se1" in refused.stderr) == (1, True)
 
 
 def test_rates_count_every_packet(traffic):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from avish.errors import ApplyError
 from avish.shell.effects import Call
 from avish.shell.session import Order, Run, Session
 from avish.shell.showing import answer
@@ -23,6 +24,9 @@ def _probe(kind: str) -> Callable[[Session, Order], Run]:
             query["vrf"] = order.args["vrfcontext"]
         reply = yield from session.ask(Call("POST", f"/api/serviceengine/{engine['uuid']}/probe", query))
         yield from answer(reply.body, "\n".join(reply.body["line"]), order.walk)
+        if not reply.body.get("reached", True):
+            asked = f"port {query['port']} of {query['address']}" if kind == "tcp" else query["address"]
+            raise ApplyError(f"{asked} was not reached from {order.args['serviceengine']}")
 
     return verb
 

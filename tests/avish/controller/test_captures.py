@@ -24,10 +24,10 @@ from avish.controller import subscription as subscription_module
 from avish.controller.capture_files import Folder
 from avish.controller.capture_job import CaptureJob
 from avish.controller.captures import Captures
-from avish.controller.decode import Names
+from avish.controller.decode import Names, side_of
 from avish.controller.limits import Limits
 from avish.controller.subscription import Subscription
-from avish.controller.wanted import ENGINE, Wanted
+from avish.controller.wanted import ENGINE, SERVICE, Wanted
 from avish.errors import ApplyError, UnavailableError
 from dataplane.driver import Driver
 from dataplane.errors import RefusedError, UnreachableError
@@ -286,6 +286,14 @@ def test_a_capture_without_limits_keeps_more_than_the_built_in_number(bench: Ben
     tap.put(Batch([packet()] * 10_001))
     job.stop("off")
     assert (job.packets, job.record()["limits"]["packets"]) == (10_001, None)
+
+
+def test_data_that_no_rule_translated_says_so(bench: Bench) -> None:
+    asked = replace(wanted(), key=(SERVICE, "debugvirtualservice-v"), name="ftp-vs")
+    job = bench.captures.start(asked, "admin")
+    names = [job._names(packet(0, point=point), b"") for point in ("before", "sent")]
+    assert [(one.rule, one.virtualservice) for one in names] == [("no NAT rule", "ftp-vs"), ("", "ftp-vs")]
+    assert [side_of(packet(0, point=point)) for point in ("before", "after")] == ["internal", "external"]
 
 
 def test_time_runs_out_without_a_packet(bench: Bench) -> None:

@@ -82,7 +82,10 @@ def test_a_server_that_does_not_answer_at_all(ftp_rig):
     driver.fact_values["ftp"], driver.flow_rows = [session], [control]
     (row,) = ftp_rig.get("/api/ftp/sessions")["session"]
     assert row["failed"].startswith(f"{SERVER} did not answer the client's SYN: its way back to {CLIENT}")
+    assert ftp_rig.get("/api/ftp/sessions", client_ip=CLIENT, failed="1")["session"] == [row]
+    assert ftp_rig.get("/api/ftp/sessions", client_ip="10.10.20.99")["session"] == []
     driver.fact_values["ftp"] = [session | {"first": now}]
+    assert ftp_rig.get("/api/ftp/sessions", failed="1")["session"] == []
     assert "failed" not in ftp_rig.get("/api/ftp/sessions")["session"][0]
     driver.fact_values["ftp"], driver.flow_rows = [session], [control | {"state": "ESTABLISHED"}]
     assert "failed" not in ftp_rig.get("/api/ftp/sessions")["session"][0]

@@ -31,6 +31,42 @@ class TestPrompt:
         shell.type("cancel", "cancel", "cancel")
         assert shell.session.prompt == "[admin:ctlr1]: > "
 
+    def test_count_counts_entries(self):
+        shell = Shell({"serviceengine": {"se1": {"name": "se1", "uuid": "se-1"}}})
+        rows = {"se_ref": "se1:se-1", "proc_id": "C0_L4", "natflow": [{"age": "1 sec"}, {"age": "2 sec"}]}
+        shell.world.answers["GET", "/api/serviceengine/se-1/nat-flows"] = Reply(200, rows)
+        assert shell.type("show serviceengine se1 nat-flows | count") == ["2"]
+
+    def test_an_empty_answer_says_so_on_a_terminal(self):
+        shell = Shell({"serviceengine": {"se1": {"name": "se1", "uuid": "se-1"}}}, interactive=True)
+        empty = {"se_ref": "se1:se-1", "proc_id": "C0_L4", "natflow": []}
+        shell.world.answers["GET", "/api/serviceengine/se-1/nat-flows"] = Reply(200, empty)
+        assert shell.type("show serviceengine se1 nat-flows")[-1] == "no entries"
+        assert shell.type("show serviceengine se1 nat-flows | count") == ["0"]
+
+    @pytest.mark.parametrize(("reached", "printed"), [(True, 1), (False, 2)])
+    def test_an_address_that_is_not_reached_is_an_error(self, reached, printed):
+        shell = Shell({"serviceengine": {"se1": {"name": "se1", "uuid": "se-1"}}})
+        answer = Reply(200, {"line": ["tcp ..."], "reached": reached})
+        shell.world.answers["POST", "/api/serviceengine/se-1/probe"] = answer
+        told = ["tcp ...", "error: port 99 of 10.0.0.1 was not reached from se1"]
+        assert shell.type("test serviceengine se1 tcp 10.0.0.1 99") == told[:printed]
+
+    def test_a_noun_that_is_not_here_for_a_reason_is_answered_and_not_marked(self):
+        shell = Shell()
+        assert shell.type("show license") == ["error: Nothing is licensed here: every function may be used"]
+        with pytest.raises(ParseError) as refused:
+            shell.effects("show license")
+        assert refused.value.exit_status == 1
+
+    def test_no_flags_takes_all_of_them(self):
+        flags = [{"flag": "DEBUG_PCAP_NAT"}, {"flag": "DEBUG_PCAP_HM"}]
+        shell = Shell({"debugserviceengine": {"se1": {**SE, "flags": flags}}})
+        assert shell.type("debug serviceengine se1", "no flags")[-1] == "Removed all flags"
+        assert shell.body["flags"] == []
+        assert shell.type("no flags")[-1].endswith("there is none to remove")
+        assert "which one" in Shell().type("configure pool p", "no servers")[-1]
+
     def test_debug_objects_have_their_own_word(self):
         shell = Shell({"debugserviceengine": {"se1": SE}})
         shell.type("debug serviceengine se1")
