@@ -15,6 +15,7 @@ from typing import Any
 
 from netmiko import ConnectHandler
 from netmiko.cisco_base_connection import CiscoBaseConnection
+from netmiko.exceptions import ConfigInvalidException
 
 DEVICE_TYPE = "avish"
 PROMPT = r"\[[^\]\n]+\]: [\w:-]*>"
@@ -73,11 +74,18 @@ class AvishSSH(CiscoBaseConnection):
         return output
 
     def send_config_set(self, config_commands: Any = None, **kwargs: Any) -> str:
-        """The lines of a runbook; ``error_pattern`` refuses as the shell does unless another one is given."""
+        """The lines of a runbook; ``error_pattern`` refuses as the shell does unless another one is given.
+
+        When a line fails, what the lines before it opened is left without saving: the next call begins at the top.
+        """
         kwargs.setdefault("error_pattern", REFUSED)
         kwargs.setdefault("cmd_verify", True)
         lines: Sequence[str] = [config_commands] if isinstance(config_commands, str) else list(config_commands or ())
-        return str(super().send_config_set(lines, **kwargs))
+        try:
+            return str(super().send_config_set(lines, **kwargs))
+        except ConfigInvalidException:
+            self.exit_config_mode()
+            raise
 
     def save_config(self, *args: Any, **kwargs: Any) -> str:
         """The outermost ``save`` of an object has committed it."""

@@ -41,7 +41,8 @@ class Renderer:
             return ref if target is None else f"{base}{ref}#{target.get('name', '')}"
 
         shown = _shown(stored, self._plan(object_type), show)
-        url = f"{base}/api/{object_type.name}/{stored['uuid']}#{stored.get('name', '')}"
+        url = f"{base}/api/{object_type.name}/{stored['uuid']}"
+        url += f"#{stored['name']}" if stored.get("name") else ""
         return {"url": url, **shown}
 
     def plain(self, object_type: ObjectType, stored: Body, show: Show) -> Body:

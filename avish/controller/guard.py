@@ -49,6 +49,9 @@ class Guarded:
 
     def judge(self, prepared: Prepared) -> None:
         """Refuse rights that the caller does not have himself, and objects that his roles say nothing of."""
+        for change in prepared.changes:
+            if change.type == "user" and change.body is not None:
+                self._login_name(prepared.config, change.body)
         if not self.caller.superuser:
             for change in prepared.changes:
                 self._judge(prepared.config, change)
@@ -93,33 +96,53 @@ class Guarded:
             return
         if user.get("is_superuser"):
             raise ValidationError(f"{self.caller.name} is no superuser: only those make or change one", status=403)
-        self._within(caller_of(config, user).access)
+        self._within(config, caller_of(config, user).access)
         self._narrow(granted(config, user))
+
+    def _login_name(self, config: Config, body: Body) -> None:
+        """Refuse a user who would not be told from another one by the name he logs in with."""
+        before, name = self.accounts.config().get("user", body["uuid"]) or {}, str(body["name"])
+        username = str(body.get("username") or name)
+        if username != name and before.get("username") != username:
+            raise ValidationError(
+                f"user {name} username: {username} is not his name; one logs in by the name, so give it"
+            )
+        twins = [other for other in config.all("user") if str(other["name"]).casefold() == name.casefold()]
+        other = next((str(one["name"]) for one in twins if one["uuid"] != body["uuid"]), None)
+        if other is not None and before.get("name") != name:
+            raise ValidationError(
+                f"user {name}: there is {other} already, whom only capitals tell from him; choose another"
+            )
 
     def _judge(self, config: Config, change: Change) -> None:
         old = self.accounts.config()
         before = old.get(change.type, change.uuid) or {}
         if change.type == "user" and before and before["name"] != self.caller.name:
-            self._within(caller_of(old, before).access)  # of one who may more nothing is changed, nor is he deleted
+            self._within(
+                old, caller_of(old, before).access
+            )  # of one who may more nothing is changed, nor is he deleted
         for body in (before, change.body or {}):
             if change.type == "user" and body.get("is_superuser"):
                 raise ValidationError(f"{self.caller.name} is no superuser: only those make or change one", status=403)
         if change.body is not None and change.type == "user":
-            self._within(caller_of(config, change.body).access)
+            self._within(config, caller_of(config, change.body).access)
             self._narrow(granted(config, change.body))
         elif change.body is not None and change.type == "role":
-            self._within({ALL: dict(_role(config, change.body))})
+            self._within(config, {ALL: dict(_role(config, change.body))})
             self._narrow(granted(config, _everywhere(change.body)))
 
-    def _within(self, access: Any) -> None:
+    def _within(self, config: Config, access: Any) -> None:
         for tenant, table in access.items():
             own = Caller(self.caller.name, access={ALL: self.caller.access.get(ALL, {})})
             mine = own if tenant == ALL else self.caller
             more = [name for name, level in table.items() if level > mine.level(name, tenant)]
             if not more and not {tenant, ALL} & set(self.caller.access):
-                more = ["access to the tenant"]
+                more = ["access"]
             if more:
-                text = f"{self.caller.name} has no {', '.join(sorted(more)[:3])} himself and cannot give it"
+                named = str((config.get("tenant", tenant) or {"name": tenant})["name"])
+                where = "all tenants" if tenant == ALL else f"tenant {named}"
+                missing = f"no {', '.join(sorted(more)[:3])} in {where}"
+                text = f"{self.caller.name} has {missing} himself and cannot give it"
                 raise ValidationError(text, status=403)
 
     def _narrow(self, given: Iterable[Grant]) -> None:

@@ -39,6 +39,7 @@ class TestNetmiko:
             assert "10.0.0.1" in shell.send_command("show pool by-netmiko")
             with pytest.raises(netmiko.exceptions.ConfigInvalidException):
                 shell.send_config_set(["configure pool other", "no-such-word"])
+            assert not shell.check_config_mode()
             shell.exit_config_mode()
             assert not shell.check_config_mode()
 

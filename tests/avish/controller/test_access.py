@@ -80,6 +80,10 @@ class TestRoles:
         assert make(is_superuser=True).status == 403
         refused = make(access=[{"role_ref": "System-Admin", "tenant_ref": "admin"}])
         assert (refused.status, "cannot give it" in refused.body["error"]) == (403, True)
+        assert "PERMISSION_ALERT" in refused.body["error"]
+        assert "in tenant admin himself" in refused.body["error"]
+        everywhere = make(access=[{"role_ref": "System-Admin", "all_tenants": True}])
+        assert "in all tenants himself" in everywhere.body["error"]
         assert make(access=[{"role_ref": "hr", "tenant_ref": "blue"}]).status == 201
         assert ask(people, "hank", "PUT", "/api/avish/account/admin", {"password": "x" * 12}).status == 403
         assert (
@@ -108,6 +112,24 @@ class TestRoles:
         step = {"op": "replace", "path": "/password", "value": "CANARY-patched"}
         patched = change("hank", body={"json_patch": [step]})
         assert (patched.status, "CANARY" in str(patched.body)) == (400, False)
+
+
+class TestLoginNames:
+    def test_the_name_is_what_one_logs_in_by(self, people):
+        answer = people.call("POST", "/api/user", {"name": "Lou", "username": "luke"})
+        assert answer.status == 400
+        assert "user Lou username: luke is not his name" in answer.body["error"]
+        people.post("user", name="luke", username="luke")
+
+    def test_two_that_only_capitals_tell_apart_are_refused(self, people):
+        answer = people.call("POST", "/api/user", {"name": "ANNA"})
+        assert answer.status == 400
+        assert "there is anna already" in answer.body["error"]
+        people.change("user", "anna", email="anna@example.org")
+
+    def test_the_url_of_what_has_no_name_ends_with_its_uuid(self, people):
+        url = people.call("GET", "/api/systemconfiguration").body["url"]
+        assert url.endswith("/api/systemconfiguration/systemconfiguration")
 
 
 class TestTheWhole:
