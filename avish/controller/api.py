@@ -57,6 +57,7 @@ REQUEST = "X-Avish-Request"
 TRANSACTION = "/api/transaction"
 Parts = tuple[str, ...]
 Handler = Callable[[Request], Response]
+NOT_ALLOWED = 405
 ANY = "*"
 """The last part of a path in the table, whatever it is."""
 
@@ -142,14 +143,15 @@ class Api:
         self._committer = parties.committer
         self._timings = parties.records.requests
         self._confirmations = parties.confirmations
-        self._objects = Objects(reads, changes, switch, self._gate)
+        self._objects = Objects(reads, changes, switch, self._gate, parties.records.events)
         self._resources = _resources(parties, reads, changes, rehearsals, self._objects, self._gate)
 
     def handle(self, request: Request) -> Response:
         """The answer; also every refusal is one. What it raises is a bug."""
         began = time.perf_counter()
         plain = "/" + "/".join(part for part in request.path.split("/") if part)  # clients write /api//pool/ as well
-        request = replace(request, id=secrets.token_hex(8), path=plain)
+        head = request.method == "HEAD"
+        request = replace(request, id=secrets.token_hex(8), path=plain, method="GET" if head else request.method)
         admitted = Admitted(request)
         try:
             response = self._sign_in.handle(request)
@@ -160,13 +162,25 @@ class Api:
             response = Response(401, text="CSRF token missing or incorrect.")
         except AvishError as error:
             response = _refusal(error, numbered=request.path == TRANSACTION)
+            if response.status == NOT_ALLOWED:
+                response = replace(response, headers={"Allow": ", ".join(self._methods(request.path))})
         except RefusedError as error:
             response = _refusal(ApplyError(str(error)))
         except DataplaneError as error:
             response = _refusal(UnavailableError(f"the service engine does not answer: {error}"))
         self._timings.add(time.perf_counter() - began)
         self._record(admitted.request, response)
-        return self._finished(admitted, response)
+        return self._finished(admitted, _without_stream(response) if head else response)
+
+    def _methods(self, path: str) -> list[str]:
+        """What is allowed at a path."""
+        parts = tuple(part for part in path.split("/") if part)
+        place = parts[1:] if parts[1:] in self._resources else (*parts[1:-1], ANY)
+        resource = self._resources.get(place)
+        if path in (LOGIN, LOGOUT):
+            return ["POST"]
+        allowed = list(resource) if resource is not None else self._objects.methods(parts[1:])
+        return [*allowed, "HEAD"] if "GET" in allowed else allowed
 
     def _finished(self, admitted: Admitted, response: Response) -> Response:
         """With what every answer carries."""
@@ -279,6 +293,13 @@ def _resources(
         **own.resources(),
         **analytics.resources(),
     }
+
+
+def _without_stream(response: Response) -> Response:
+    """An answer to HEAD: what it would follow is not begun."""
+    if close := getattr(response.stream, "close", None):
+        close()
+    return replace(response, stream=None)
 
 
 def _audited(audit: Audit, request: Request) -> Response:

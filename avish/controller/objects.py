@@ -11,18 +11,22 @@ from avish.controller.access import FOREIGN, INFRASTRUCTURE, READ, WRITE
 from avish.controller.changes import Changes, dry, warnings
 from avish.controller.commit import Outcome
 from avish.controller.debug import CaptureSwitch
+from avish.controller.events import Events
 from avish.controller.gate import Gate
 from avish.controller.reads import Moment, Reads, Wanted
 from avish.controller.writes import Write, allowed, requests_of, uuid_in_path
 from avish.schema.model import ObjectType
 
 Parts = tuple[str, ...]
+TOLD = ("switchover", "reboot")
+"""Actions that are events."""
 
 
 class Objects:
     """Reads, and single writes."""
 
-    def __init__(self, reads: Reads, changes: Changes, switch: CaptureSwitch, gate: Gate) -> None:
+    def __init__(self, reads: Reads, changes: Changes, switch: CaptureSwitch, gate: Gate, events: Events) -> None:
+        self._events = events
         self._gate = gate
         self._reads = reads
         self._changes = changes
@@ -38,8 +42,12 @@ class Objects:
             scope = self._gate.scope(request)
             scope.require(kind.name, WRITE)
             moment = self._reads.moment(self._changes.head(request), request.host, request.query, scope)
-            scope.require_there(kind.name, self._reads.seen(moment, kind, parts[1]), WRITE)
-            return Response(200, self._reads.command(moment, kind, parts[1], "/".join(parts[2:]), "POST"))
+            body = self._reads.seen(moment, kind, parts[1])
+            scope.require_there(kind.name, body, WRITE)
+            answer = self._reads.command(moment, kind, parts[1], "/".join(parts[2:]), "POST")
+            if parts[2] in TOLD:
+                self._tell(request, kind, body, parts[2])
+            return Response(200, answer)
         if request.method == "PUT" and kind.singleton and request.body in (None, False):
             return self._get(request, kind, ())  # the vendor's client sends nothing for "leave it as it is"
         allowed(request.method, kind, parts, request.path)
@@ -47,6 +55,22 @@ class Objects:
         slug = request.headers.get("slug", "")
         uuid = uuid_in_path(kind, parts)
         return self._write(request, Write(request.method, kind, uuid, name, request.body, slug))
+
+    def methods(self, parts: Parts) -> list[str]:
+        """What is allowed at a path below /api/."""
+        kind = self._reads.kind(parts[0])
+        if len(parts) > 2:
+            return [self._reads.method("/".join(parts[2:]))]
+        if kind.verb == "show":
+            return ["GET"]
+        beyond = [] if kind.singleton else ["DELETE"]
+        return ["GET", "PUT", "PATCH", *beyond, *(["POST"] if len(parts) == 1 and not kind.singleton else [])]
+
+    def _tell(self, request: Request, kind: ObjectType, body: Body, action: str) -> None:
+        """Somebody did this: it is an event, with its author."""
+        text = f"{action} of {kind.name} {body['name']} by {request.user}"
+        obj = (kind.name, str(body["uuid"]), str(body["name"]))
+        self._events.add("CONFIG_ACTION", text, obj=obj, user=request.user, details={"source": request.source})
 
     def written(self, request: Request, outcome: Outcome) -> list[Body]:
         """The objects of each request as they are now, {} for those that are gone."""

@@ -208,6 +208,10 @@ class Reads:
             raise ValidationError(f"Method {method!r} not allowed at {api} of a {kind.name}", status=405)
         return self.answer(moment, run, body, clear=api.endswith(CLEAR))
 
+    def method(self, api: str) -> str:
+        """By which method a command is carried out."""
+        return "POST" if api in self._acting else "GET"
+
     def answer(self, moment: Moment, run: str, body: Body, *, clear: bool = False) -> Any:
         """What a function of the registry says: whole or a page of it, counted from the base; None when cleared."""
         query = moment.view.query

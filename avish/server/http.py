@@ -185,7 +185,7 @@ class Front:
     async def _worked_on(self, request: Request, data: bytes) -> tuple[Response, bytes]:
         """Passwords are worked on apart from everything else, and only so many wait."""
         login = request.path.rstrip("/") == LOGIN or "authorization" in request.headers
-        pool = self._logins if login else self._readers if request.method == "GET" else self._writers
+        pool = self._logins if login else self._readers if request.method in ("GET", "HEAD") else self._writers
         if login and self._logging_in >= LOGINS_WAITING:
             raise _RefusedError(503, "too many logins at once; try again in a moment")
         self._logging_in += login

@@ -32,6 +32,15 @@ def test_switchover(ftp_rig):
     assert ftp_rig.drivers["se1"].exchanged == {1}
 
 
+def test_a_switchover_somebody_asked_for_is_an_event(ftp_rig):
+    assert post(ftp_rig, "serviceengine", "se2", "switchover").status == 400
+    assert post(ftp_rig, "serviceengine", "se1", "switchover").status == 200
+    told = [one for one in ftp_rig.get("/api/events")["event"] if "switchover" in one["event_description"]]
+    assert [(one["obj_name"], one["user"], one["event_description"]) for one in told] == [
+        ("se1", "admin", "switchover of serviceengine se1 by admin")
+    ]
+
+
 def test_switchover_of_a_service(ftp_rig):
     assert post(ftp_rig, "virtualservice", "ftp-vs", "switchover").body["from"] == "se1"
 
