@@ -106,7 +106,7 @@ with socket.create_server(("", 2121)) as listener:
 """
 TALKER = """
 import socket
-with socket.create_connection(("10.78.1.93", 2021), 5) as peer:
+with socket.create_connection(("10.78.1.94", 2021), 5) as peer:
     for line in (b"", b"USER joe", b"PASV"):
         peer.sendall(line + b"\\r\\n" if line else b"")
         peer.recv(200)
@@ -125,7 +125,7 @@ def speaker(mixed):
 
 def test_control_connections_on_other_ports_are_read_along_too(mixed, speaker):
     pool(mixed, "ftp-other", {S1: ""}, 2121)
-    service(mixed, "ftp-other", ["10.78.1.93"], "pool_ref ftp-other\napplication_profile_ref System-FTP", 2021)
+    service(mixed, "ftp-other", ["10.78.1.94"], "pool_ref ftp-other\napplication_profile_ref System-FTP", 2021)
 
     mixed.inside("c1", sys.executable, "-c", TALKER)
     found, end = [], time.monotonic() + 5
