@@ -240,3 +240,10 @@ def test_an_interface_that_is_not_there_is_named_with_those_that_are(shown, api)
     answer = shown.rig.call("GET", f"/api/serviceengine/{uuid}/{api}", intfname="eth9")
     assert answer.status == 400
     assert "there is no interface 'eth9'; there are eth1, eth2" in answer.body["error"]
+
+
+def test_connections_that_are_over_are_not_the_busiest(shown):
+    states = enumerate(("ESTABLISHED", "TIME_WAIT", "CLOSE", "SYN_SENT"))
+    shown.se1.flow_rows = [flow(40000 + place, state=state) for place, state in states]
+    rows = shown.rig.get("/api/top/flows")["top"]
+    assert sorted(row["state"] for row in rows) == ["established", "setup"]
