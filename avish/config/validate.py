@@ -44,7 +44,8 @@ def _own_issues(schema: Schema, old: Config, new: Config, change: Change) -> Ite
         yield Issue(title(change.type, before), "is a system default and keeps its name; make an object of your own")
     if change.type == VRF and before is not None and before["name"] != name:
         yield from _named_by_topology(new, before)
-    if kind.names and new.uuid_of(kind.names, name) is None:
+    lender = new.get(kind.names, f"{kind.names}-{change.uuid.partition('-')[2]}") or {} if kind.names else {}
+    if kind.names and lender.get("name") != name and new.uuid_of(kind.names, name) is None:
         yield Issue(title(change.type, change.body), f"there is no {kind.names} {name!r}")
     if change.type == "serviceengine" and before is not None:
         yield from _last_of_its_group(old, new, before, change.body)

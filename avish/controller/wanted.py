@@ -128,7 +128,7 @@ def _of_service(config: Config, ids: Ids, body: Body) -> Wanted:
     places = _places(config, ids, service, body)
     stem = f"vs_{_in_file_names(body['name'])}"
     title = f"{', '.join(_WORDS[one] for one in every)} of virtual service {body['name']}"
-    return _wanted(config, SERVICE, body, places, spec, stem, title)
+    return _wanted(config, SERVICE, {**body, "tenant_ref": service.get("tenant_ref")}, places, spec, stem, title)
 
 
 def _is_ftp(config: Config, service: Body) -> bool:

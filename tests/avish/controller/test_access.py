@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from avish.controller.wanted import wanted
+
 
 @pytest.fixture
 def people(rig):
@@ -410,6 +412,23 @@ class TestWhatIsTheProviders:
         assert ask(people, "tina", "GET", path).status == 404
         assert ask(people, "tina", "PATCH", path, {"add": {"capture": True}}).status == 404
         assert ask(people, "tina", "POST", "/api/debugvirtualservice", {"name": "foreign"}).status == 404
+
+    def test_debug_objects_of_the_own_services_are_changed(self, people, engine):
+        del engine
+        vip = {"name": "v", "vip": [{"vip_id": "1", "ip_address": {"addr": "10.10.10.77", "type": "V4"}}]}
+        assert ask(people, "tina", "POST", "/api/vsvip", vip).status == 201
+        layer4 = {"services": [{"port": 80}], "application_profile_ref": "System-L4-Application"}
+        made = ask(people, "tina", "POST", "/api/virtualservice", {"name": "own", "vsvip_ref": "v", **layer4})
+        assert made.status == 201, made.body
+        assert names(ask(people, "tina", "GET", "/api/debugvirtualservice")) == ["own"]
+        params = {"capture_params": {"duration": 3}}
+        assert ask(people, "tina", "POST", "/api/debugvirtualservice", {"name": "own", **params}).status == 201
+        path = "/api/debugvirtualservice/" + made.body["uuid"].replace("virtualservice-", "debugvirtualservice-")
+        assert ask(people, "tina", "GET", path).body["capture_params"]["duration"] == 3
+        assert ask(people, "tina", "GET", f"{path}/capture").status == 404  # none runs
+        config, ids = people.head.config, people.head.ids
+        own = {**config.get("debugvirtualservice", path.rpartition("/")[2]), "capture": True}
+        assert wanted(config, ids, "debugvirtualservice", own).tenant == "blue"  # its files are hers as well
 
     @pytest.mark.parametrize(
         "show",
