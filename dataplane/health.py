@@ -30,7 +30,8 @@ Key = tuple[str, str, int]
 
 Use = Callable[[Up, Iterable[str]], None]
 _RETRY_SECONDS = 1.0
-MEMORY_SECONDS = 3.0
+MEMORY_REST = 20
+"""Times as long as it took to write the verdicts down they are left alone."""
 
 
 class Monitor:
@@ -296,15 +297,16 @@ class Monitor:
                 self._decided.notify_all()
 
     async def _keep(self) -> None:
-        """Write the verdicts down, not more often than every MEMORY_SECONDS: there may be thousands."""
+        """Write the verdicts down, and rest the longer the more there are: of thousands not with each flip."""
         while True:
             await self._news.wait()
             self._news.clear()
+            began = self._loop.time()
             try:
                 await asyncio.to_thread(self._remember)
             except OSError as error:
                 _LOG.warning("the verdicts of tests cannot be remembered: %s", error)
-            await asyncio.sleep(MEMORY_SECONDS)
+            await asyncio.sleep(MEMORY_REST * (self._loop.time() - began))
 
     def _remember(self) -> None:
         verdicts = {_text(key): test.up for key, test in list(self._tests.items()) if test.up is not None}

@@ -123,7 +123,7 @@ class LocalDriver:
             changes = [_in_words(step) for step in steps]
             with _beside([step for step in steps if step.op == "put"]) as refused:
                 shown = overlay.effective_state(state, self._up, self._cut)
-                changes += self._sync_table(shown)
+                changes += self._begin_again() + self._sync_table(shown)
             if not sysctl.forwards():
                 changes.append("forwarding was off")
             sysctl.prepare()
