@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataplane import nftrun
 from dataplane.diff import Plan, Step
 from dataplane.model import Service
-from dataplane.ruleset_service import choices
 
 _TABLE = "avish_probe"
 _PROBES: dict[str, tuple[str, str]] = {
@@ -96,12 +95,12 @@ def _needs_of(service: Service) -> Iterator[tuple[str, str]]:
     yield "reject", f"{name}: a refusal"
     if service.ftp is not None:
         yield "ftp_helper", f"{name}: a profile that follows FTP"
-    if service.limits.connections or any(one.server_limits.connections for one in choices(service)):
+    if service.limits.connections or any(one.server_limits.connections for one in service.choices):
         yield "connection_limits", f"{name}: a limit on concurrent connections"
     rates = [service.limits.rate, service.limits.client_rate, *(rule.rate for rule in service.policy)]
-    if any(rates) or any(one.server_limits.rate for one in choices(service)):
+    if any(rates) or any(one.server_limits.rate for one in service.choices):
         yield "rate_limits", f"{name}: a limit on a rate"
-    pickers = {one.picker for one in choices(service)}
+    pickers = {one.picker for one in service.choices}
     if pickers & _HASHES or len(service.snat_to) > 1:
         yield "consistent_hash", f"{name}: a hash"
     if pickers - _HASHES:

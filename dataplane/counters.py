@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from dataplane import intervals, netlink, nftread
 from dataplane.model import Row
@@ -12,10 +12,9 @@ from dataplane.ruleset import LISTENER_MAPS
 from dataplane.ruleset_service import SERVICE_CHAIN
 from dataplane.rulewords import PROTOCOLS
 
-_GET_ELEMENTS, _GET_OBJECTS = 13, 19
+_GET_OBJECTS = 19
 _OBJECT_TABLE, _OBJECT_NAME, _OBJECT_TYPE, _OBJECT_DATA = 1, 2, 3, 4
 _COUNTER = 1
-_LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _ELEMENT_KEY, _ELEMENT_DATA, _ELEMENT_KEY_END = 1, 2, 10
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _ADDRESS_SIZE: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 16}
@@ -42,19 +41,17 @@ def counters(names: Iterable[str] = ()) -> dict[str, tuple[int, int]]:
 
 def listeners() -> list[Row]:
     """What the service tables hold, as ``dataplane.driver.Driver.listeners`` describes it."""
-    return [row for family in _FAMILIES for name in LISTENER_MAPS for row in _listeners(family, name)]
+    return [
+        _listener(element, family)
+        for family in _FAMILIES
+        for name in LISTENER_MAPS
+        for element in nftread.elements(family, TABLE, name)
+    ]
 
 
 def _counter(parts: dict[int, bytes]) -> tuple[str, tuple[int, int]]:
     data = netlink.parse(parts[_OBJECT_DATA])
     return nftread.text(parts[_OBJECT_NAME]), (int.from_bytes(data[2], "big"), int.from_bytes(data[1], "big"))
-
-
-def _listeners(family: int, name: str) -> Iterator[Row]:
-    body = netlink.netfilter_header(family) + netlink.text(_LIST_TABLE, TABLE) + netlink.text(_LIST_SET, name)
-    for parts in nftread.dump(_GET_ELEMENTS, body):
-        for _, element in netlink.each(parts.get(_LIST_ELEMENTS, b"")):
-            yield _listener(netlink.parse(element), family)
 
 
 def _listener(element: dict[int, bytes], family: int) -> Row:

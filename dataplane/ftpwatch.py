@@ -31,8 +31,7 @@ _COMMAND, _MODE = 1, 2
 _BIND, _COPY_PACKET, _SNAPLEN = b"\x01", b"\x02", 600
 _PAYLOAD, _PREFIX = 9, 10
 _SET = "ports"
-_INET, _GET_ELEMENTS = 1, 13
-_LIST_TABLE, _LIST_SET, _LIST_ELEMENTS, _ELEMENT_KEY = 1, 2, 3, 1
+_INET, _ELEMENT_KEY = 1, 1
 _RULES = f"""
 add table inet {TABLE}
 delete table inet {TABLE}
@@ -68,10 +67,8 @@ def ports_of(services: Iterable[Service]) -> frozenset[int]:
 
 def _ports_there() -> frozenset[int]:
     """What the rules in the kernel read along; nothing when they are not there, or of a release before."""
-    header = netlink.netfilter_header(_INET)
-    body = header + netlink.text(_LIST_TABLE, TABLE) + netlink.text(_LIST_SET, _SET)
-    elements = [each for part in nftread.dump(_GET_ELEMENTS, body) for _, each in netlink.each(part[_LIST_ELEMENTS])]
-    keys = [netlink.parse(netlink.parse(element)[_ELEMENT_KEY])[1] for element in elements]
+    elements = nftread.elements(_INET, TABLE, _SET)
+    keys = [netlink.parse(element[_ELEMENT_KEY])[1] for element in elements]
     return frozenset(int.from_bytes(key[:2], "big") for key in keys)
 
 

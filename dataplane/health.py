@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dataplane import probes
+from dataplane import probes, sysctl
 from dataplane.diff import moved
 from dataplane.errors import DataplaneError
 from dataplane.health_model import Probe, Watch
@@ -311,7 +311,7 @@ class Monitor:
     def _remember(self) -> None:
         verdicts = {_text(key): test.up for key, test in list(self._tests.items()) if test.up is not None}
         part = self._memory.with_suffix(".part")
-        part.write_text(json.dumps({"boot": _boot(), "up": verdicts}))
+        part.write_text(json.dumps({"boot": sysctl.boot(), "up": verdicts}))
         part.replace(self._memory)
 
 
@@ -331,14 +331,10 @@ def _brief(pool: str, server: Server, health: Health) -> Row:
     }
 
 
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
 def _remembered(memory: Path) -> dict[str, bool]:
     """The verdicts of an agent that ran before, since the machine was started."""
     with suppress(OSError, ValueError):
         document: Any = json.loads(memory.read_text())
-        if isinstance(document, dict) and document.get("boot") == _boot():
+        if isinstance(document, dict) and document.get("boot") == sysctl.boot():
             return dict(document["up"])
     return {}

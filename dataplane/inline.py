@@ -17,7 +17,7 @@ from typing import Protocol
 
 from dataplane import conntrack, ratecount
 from dataplane.errors import DataplaneError
-from dataplane.model import Branch, FlowMatch, Row, Service, SeState
+from dataplane.model import FlowMatch, Row, Service, SeState
 from dataplane.overlay import OUT, REDUCED, Cut, Server
 
 _LOG = logging.getLogger(__name__)
@@ -242,8 +242,7 @@ class Inline:
 
 
 def _servers(service: Service) -> Iterator[Server]:
-    choices: tuple[Service | Branch, ...] = (service, *service.branches)
-    for choice in choices:
+    for choice in service.choices:
         yield from choice.slots
         for tier in choice.reserve:
             yield from tier

@@ -58,7 +58,7 @@ def load_of(rows: Iterable[Row]) -> Load:
 
 def weighable(services: Mapping[int, Service]) -> frozenset[int]:
     """The numbers of those with servers to choose from by least connections, or servers that may be full."""
-    return frozenset(number for number, service in services.items() if any(map(_weighable, _choices(service))))
+    return frozenset(number for number, service in services.items() if any(map(_weighable, service.choices)))
 
 
 def plan(even: Mapping[int, Service], shown: Mapping[int, Service], load: Load) -> Plan:
@@ -76,10 +76,6 @@ def _steps(even: Mapping[int, Service], shown: Mapping[int, Service], load: Load
         new = replace(_weighed(own, number, load), branches=branches)
         if new != shown[number]:
             yield Step("put", "services", number, shown[number], new)
-
-
-def _choices(service: Service) -> tuple[Service | Branch, ...]:
-    return (service, *service.branches)
 
 
 def _weighable(choice: Service | Branch) -> bool:

@@ -332,21 +332,19 @@ def neighbour_rows() -> list[Row]:
                 "interface": names.get(entry["ifindex"], ""),
                 "state": NEIGHBOUR_STATES[entry["state"]],
             }
-            for family in (socket.AF_INET, socket.AF_INET6)
-            for entry in kernel.get_neighbours(family=family)
-            if entry["state"] in NEIGHBOUR_STATES
+            for entry in _neighbours(kernel)
         ]
+
+
+def _neighbours(kernel: Any) -> Iterator[Any]:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        yield from (entry for entry in kernel.get_neighbours(family=family) if entry["state"] in NEIGHBOUR_STATES)
 
 
 def forget_neighbours() -> int:
     """Delete what the kernel learned of its neighbours; how many there were. Raises what ERRORS says."""
     with IPRoute() as kernel:
-        learned = [
-            entry
-            for family in (socket.AF_INET, socket.AF_INET6)
-            for entry in kernel.get_neighbours(family=family)
-            if NEIGHBOUR_STATES.get(entry["state"], "PERMANENT") != "PERMANENT"
-        ]
+        learned = [entry for entry in _neighbours(kernel) if NEIGHBOUR_STATES[entry["state"]] != "PERMANENT"]
         for entry in learned:
             with suppress(NetlinkError):  # it may have gone meanwhile
                 kernel.neigh("del", ifindex=entry["ifindex"], dst=entry.get_attr("NDA_DST"), family=entry["family"])

@@ -281,6 +281,11 @@ class Service:
         }
 
     @property
+    def choices(self) -> tuple[Service | Branch, ...]:
+        """Where servers are chosen: the service itself, then its branches."""
+        return (self, *self.branches)
+
+    @property
     def open_listeners(self) -> tuple[Listener, ...]:
         """Where connections are taken, or refused by us; none while it is down, if it is to close its ports then."""
         down = not (self.slots or self.routed or any(branch.slots for branch in self.branches))

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from dataplane import netlink
 
-_SUBSYSTEM, _GET_TABLES, _GET_GENERATION = 10, 1, 16
+_SUBSYSTEM, _GET_TABLES, _GET_ELEMENTS, _GET_GENERATION = 10, 1, 13, 16
+_LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _TABLE_NAME, _GENERATION = 1, 1
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _HEADER_SIZE = 4
@@ -46,6 +47,13 @@ def dump(kind: int, body: bytes) -> list[dict[int, bytes]]:
         if not any(message.flags & netlink.DUMP_INTR for message in found):
             break
     return [netlink.parse(message.body, _HEADER_SIZE) for message in found]
+
+
+def elements(family: int, table: str, name: str) -> list[dict[int, bytes]]:
+    """The attributes of all elements of a set or map; empty when it is not there. Raises NetlinkError."""
+    body = netlink.netfilter_header(family) + netlink.text(_LIST_TABLE, table) + netlink.text(_LIST_SET, name)
+    found = [each for part in dump(_GET_ELEMENTS, body) for _, each in netlink.each(part.get(_LIST_ELEMENTS, b""))]
+    return [netlink.parse(each) for each in found]
 
 
 def get(kind: int, bodies: Iterable[bytes]) -> list[dict[int, bytes]]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
-from dataplane import netlink, nftrun
+from dataplane import netlink, nftread, nftrun
 from dataplane.model import Row
 from dataplane.nft import TABLE
 
-_GET_ELEMENTS = netlink.netfilter_type(10, 13)
-_LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _KEY, _DATA, _TIMEOUT, _EXPIRATION = 1, 2, 4, 5
 _SIZES: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 16}
 _WORDS: dict[int, str] = {socket.AF_INET: "ip", socket.AF_INET6: "ip6"}
@@ -25,7 +23,7 @@ def rows() -> list[Row]:
     found: list[Row] = []
     for family in _SIZES:
         servers = _servers(family)
-        for parts in _elements(family, "persisted"):
+        for parts in nftread.elements(family, TABLE, "persisted"):
             key, number = _value(parts[_KEY]), _word(_value(parts[_DATA]))
             mark = _word(key)
             ip, port = servers.get((mark, number), ("", 0))
@@ -48,7 +46,7 @@ def forget(mark: int, servers: Collection[str]) -> int:
     for family, words in _WORDS.items():
         known = _servers(family)
         gone = []
-        for parts in _elements(family, "persisted"):
+        for parts in nftread.elements(family, TABLE, "persisted"):
             key, number = _value(parts[_KEY]), _word(_value(parts[_DATA]))
             if _word(key) == mark and known.get((mark, number), ("", 0))[0] in servers:
                 gone.append((f"{mark} . {socket.inet_ntop(family, key[4 : 4 + _SIZES[family]])}", number))
@@ -65,23 +63,11 @@ def _servers(family: int) -> dict[tuple[int, int], tuple[str, int]]:
     """By mark and number of the server, its address and port."""
     size, found = _SIZES[family], {}
     for name in ("servers", "servers_keep_port"):
-        for parts in _elements(family, name):
+        for parts in nftread.elements(family, TABLE, name):
             key, data = _value(parts[_KEY]), _value(parts[_DATA])
             port = int.from_bytes(data[size : size + 2], "big") if name == "servers" else 0
             found[_word(key), _word(key[4:])] = socket.inet_ntop(family, data[:size]), port
     return found
-
-
-def _elements(family: int, name: str) -> Iterator[dict[int, bytes]]:
-    """Nothing when there is no such map."""
-    body = netlink.netfilter_header(family) + netlink.text(_LIST_TABLE, TABLE) + netlink.text(_LIST_SET, name)
-    try:
-        with netlink.Netlink() as kernel:
-            for message in kernel.dump(_GET_ELEMENTS, body):
-                for _, element in netlink.each(netlink.parse(message.body, 4).get(_LIST_ELEMENTS, b"")):
-                    yield netlink.parse(element)
-    except netlink.NetlinkError:
-        return
 
 
 def _value(data: bytes) -> bytes:

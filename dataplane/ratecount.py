@@ -17,8 +17,7 @@ TABLE = "avish_rates"
 _SIZE = 65535
 _SILENT_SECONDS = 60
 _INET = 1
-_GET_ELEMENTS = netlink.netfilter_type(10, 13)
-_LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
+_GET_SET, _SET_TABLE, _SET_NAME = 10, 1, 2
 _KEY, _EXPRESSION, _EXPRESSIONS = 1, 7, 11
 _EXPRESSION_DATA, _BYTES, _PACKETS = 2, 1, 2
 _ADDRESS_SIZE = {4: 4, 6: 16}
@@ -72,17 +71,14 @@ table inet {TABLE} {{
 
 def begin() -> None:
     """Count from now on; what an agent before counted goes on. Raises RefusedError, NetlinkError."""
-    if ("inet", TABLE) not in nftread.tables() or not _is_ours():
+    if not _is_ours():
         nftrun.load(_RULES)
 
 
 def _is_ours() -> bool:
-    """Whether the table is as we write it; an agent of an earlier release counted less."""
-    try:
-        with netlink.Netlink() as kernel:
-            return all(message is not None for message in kernel.dump(_GET_ELEMENTS, _asked("silent6")))
-    except netlink.NetlinkError:
-        return False
+    """Whether the table is there as we write it; an agent of an earlier release counted less."""
+    head = netlink.netfilter_header(_INET)
+    return bool(nftread.get(_GET_SET, [head + netlink.text(_SET_TABLE, TABLE) + netlink.text(_SET_NAME, "silent6")]))
 
 
 def forget() -> None:
@@ -115,18 +111,8 @@ def _nothing(key: tuple[int, str, int]) -> Row:
     return {"mark": key[0], "ip": key[1], "port": key[2], **counted}
 
 
-def _asked(name: str) -> bytes:
-    return netlink.netfilter_header(_INET) + netlink.text(_LIST_TABLE, TABLE) + netlink.text(_LIST_SET, name)
-
-
 def _elements(name: str, version: int) -> Iterator[tuple[tuple[int, str, int], int, int]]:
-    try:
-        with netlink.Netlink() as kernel:
-            for message in kernel.dump(_GET_ELEMENTS, _asked(name)):
-                for _, element in netlink.each(netlink.parse(message.body, 4).get(_LIST_ELEMENTS, b"")):
-                    yield _element(netlink.parse(element), version)
-    except netlink.NetlinkError:  # no table: nothing was counted
-        return
+    return (_element(element, version) for element in nftread.elements(_INET, TABLE, name))
 
 
 def _element(parts: dict[int, bytes], version: int) -> tuple[tuple[int, str, int], int, int]:

@@ -17,7 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from dataplane import nftread
+from dataplane import nftread, sysctl
 from dataplane.diff import Plan
 from dataplane.model import TABLES, SeState
 
@@ -115,7 +115,7 @@ def _where() -> str:
     """The boot and the namespace; its cookie is never given twice in one boot (Linux 5.14)."""
     with socket.socket() as one:
         cookie = one.getsockopt(socket.SOL_SOCKET, _NAMESPACE_COOKIE, 8).hex()
-    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {cookie}"
+    return f"{sysctl.boot()} {cookie}"
 
 
 def _code() -> str:

@@ -150,13 +150,8 @@ def appears(service: Service, words: Words) -> bool:
 def shares(service: Service) -> bool:
     """Whether it uses a chain that ``shared_chains`` makes."""
     return (
-        service.persistence is not None or len(service.snat_to) > 1 or any(_limit_name(one) for one in choices(service))
+        service.persistence is not None or len(service.snat_to) > 1 or any(_limit_name(one) for one in service.choices)
     )
-
-
-def choices(service: Service) -> tuple[Choice, ...]:
-    """The service itself and its branches."""
-    return (service, *service.branches)
 
 
 def shared_chains(every: Iterable[Service], words: Words) -> dict[str, Chain]:
@@ -168,7 +163,7 @@ def shared_chains(every: Iterable[Service], words: Words) -> dict[str, Chain]:
         chains |= _persistence_chains(persistence, words)
     for count in sorted({len(callers(service, words)) for service in services} - {0, 1}):
         chains[f"snat_of_{count}"] = Chain(tuple(_caller_rules(count, words)))
-    limited = {_limit_name(one): one for service in services for one in choices(service)}
+    limited = {_limit_name(one): one for service in services for one in service.choices}
     for name in sorted(limited.keys() - {""}):
         limits, alone = limited[name].server_limits, is_alone(limited[name])
         chains[name] = Chain(tuple(_server_limit_rules(limits.connections, limits.rate, words, alone=alone)))
@@ -341,7 +336,7 @@ def elements(service: Service, words: Words) -> dict[str, dict[str, str]]:
     """What a service puts into the shared sets and maps, its listeners excepted."""
     found: dict[str, dict[str, str]] = {}
     own, offset = mark(service.id), 0
-    for choice in choices(service):
+    for choice in service.choices:
         persistence = choice.persistence if isinstance(choice, Service) else None
         for name, part in _choice_elements(own, offset, choice, persistence, words).items():
             found.setdefault(name, {}).update(part)
@@ -368,7 +363,7 @@ def _flag_elements(own: str, service: Service, words: Words) -> Iterator[tuple[s
         ends = [one.ip for one in service.listeners if one.version == words.version and "/" not in one.ip]
         yield "ftp_ports", {f"{ip} . {port}": "" for ip in ends for port in service.ftp.ports}
         yield "ftp_modes", {own: verdict}
-        servers = [server for choice in choices(service) for server in servers_of(choice, words)]
+        servers = [server for choice in service.choices for server in servers_of(choice, words)]
         yield "ftp_servers", {f"{own} . {ip}": "" for ip, _ in servers}
 
 

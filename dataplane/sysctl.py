@@ -27,6 +27,11 @@ def read(name: str) -> str:
     return (_ROOT / name).read_text().strip()
 
 
+def boot() -> str:
+    """What tells this boot of the machine from every other. Raises OSError."""
+    return read("kernel/random/boot_id")
+
+
 def write(name: str, value: str) -> None:
     """Set ``name``, unless it has that value. Raises RefusedError."""
     try:

@@ -142,10 +142,6 @@ class _Recompiled:
     number: int | None
     service: Service | None
 
-    def on(self, engine: Engine) -> bool:
-        """Whether the engine carries it."""
-        return engine.serves(self.body.get("se_group_ref"), self.body.get("vrf_context_ref"))
-
 
 def _recompiled(config: Config, ids: Ids, last: Compiled, uuid: str) -> _Recompiled:
     body = config.get("virtualservice", uuid)
@@ -191,7 +187,7 @@ class _Work:
 
     def _services(self, engine: Engine) -> dict[int, Service | None]:
         gone: dict[int, Service | None] = {one.before: None for one in self.services if one.before is not None}
-        here = {one.number: one.service for one in self.services if one.number and one.on(engine)}
+        here = {one.number: one.service for one in self.services if one.number and engine.carries(one.body)}
         return {**gone, **here}
 
 

@@ -97,9 +97,7 @@ def compile_watch(config: Config, engine: Engine, uuid: str) -> Watch | None:
 
 def _used(config: Config, engine: Engine, pool: str) -> bool:
     services = (config.get("virtualservice", uuid) for uuid in users_of_pool(config, pool))
-    return any(
-        body is not None and engine.serves(body.get("se_group_ref"), body.get("vrf_context_ref")) for body in services
-    )
+    return any(body is not None and engine.carries(body) for body in services)
 
 
 def monitors(pool: Body) -> Iterator[str]:

@@ -121,9 +121,7 @@ def _mirrored(config: Config, engine: Engine) -> bool:
         for profile in profiles
         for uuid in config.referring(profile, "virtualservice")
     )
-    return any(
-        body is not None and engine.serves(body.get("se_group_ref"), body.get("vrf_context_ref")) for body in services
-    )
+    return any(body is not None and engine.carries(body) for body in services)
 
 
 def heartbeat(group: Body) -> float:

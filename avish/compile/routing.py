@@ -99,7 +99,7 @@ def _pair(pairs: Mapping[int, Pair], services: list[Body], *, second: bool) -> i
 def _services_on(config: Config, engine: Engine, ip: str) -> Iterator[Body]:
     """The virtual services of the engine's group that are switched on and listen there."""
     for body in users_of(config, ip):
-        here = engine.serves(body.get("se_group_ref"), body.get("vrf_context_ref"))
+        here = engine.carries(body)
         if here and body.get("enabled", True) and ip in vip_addresses(config.target(body["vsvip_ref"])):
             yield body
 
@@ -107,10 +107,7 @@ def _services_on(config: Config, engine: Engine, ip: str) -> Iterator[Body]:
 def _snat_kind(config: Config, engine: Engine, ip: str) -> AddressKind | None:
     """Whether a virtual service of the engine's group calls its servers from there."""
     bodies = (config.table("virtualservice")[uuid] for uuid in config.services_calling_from(ip))
-    used = any(
-        body.get("enabled", True) and engine.serves(body.get("se_group_ref"), body.get("vrf_context_ref"))
-        for body in bodies
-    )
+    used = any(body.get("enabled", True) and engine.carries(body) for body in bodies)
     return "nat" if used else None
 
 

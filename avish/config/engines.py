@@ -60,9 +60,10 @@ class Engine:
         """Group and VRF: engines that have both in common stand in for one another."""
         return self.group, self.vrf_uuid
 
-    def serves(self, group_ref: str | None, vrf_ref: str | None) -> bool:
-        """Whether it carries what is in a group and a VRF."""
-        return uuid_in(group_ref) == self.group and bool(self.vrf_uuid) and uuid_in(vrf_ref) == self.vrf_uuid
+    def carries(self, service: Body) -> bool:
+        """Whether it is of the group and in the VRF of a virtual service."""
+        group, vrf = uuid_in(service.get("se_group_ref")), uuid_in(service.get("vrf_context_ref"))
+        return group == self.group and bool(self.vrf_uuid) and vrf == self.vrf_uuid
 
     def interface_towards(self, address: str) -> str:
         """The interface whose network holds the address, or ""."""

@@ -55,7 +55,7 @@ class Guarded:
         if not self.caller.superuser:
             for change in prepared.changes:
                 self._judge(prepared.config, change)
-            for _, uuid in self._changed_passwords(prepared):
+            for uuid in self._new(prepared.written):
                 self._judge_password(prepared.config, uuid)
             for kind, uuid in prepared.written:
                 if (body := prepared.config.get(kind, uuid)) is not None:
@@ -86,18 +86,18 @@ class Guarded:
         """The hashes by the uuids of their users."""
         return {written[number][1]: hashed for number, hashed in self.hashes.items()}
 
-    def _changed_passwords(self, prepared: Prepared) -> list[tuple[str, str]]:
-        return [prepared.written[number] for number in self.hashes]
-
     def _judge_password(self, config: Config, uuid: str) -> None:
         """Who sets the password of somebody can act as him: only within his own rights, as if he gave them."""
         user = config.get("user", uuid)
         if user is None or user["name"] == self.caller.name:
             return
-        if user.get("is_superuser"):
-            raise ValidationError(f"{self.caller.name} is no superuser: only those make or change one", status=403)
+        self._spare_superusers(user)
         self._within(config, caller_of(config, user).access)
         self._narrow(granted(config, user))
+
+    def _spare_superusers(self, *users: Body) -> None:
+        if any(user.get("is_superuser") for user in users):
+            raise ValidationError(f"{self.caller.name} is no superuser: only those make or change one", status=403)
 
     def _login_name(self, config: Config, body: Body) -> None:
         """Refuse a user who would not be told from another one by the name he logs in with."""
@@ -117,13 +117,10 @@ class Guarded:
     def _judge(self, config: Config, change: Change) -> None:
         old = self.accounts.config()
         before = old.get(change.type, change.uuid) or {}
-        if change.type == "user" and before and before["name"] != self.caller.name:
-            self._within(
-                old, caller_of(old, before).access
-            )  # of one who may more nothing is changed, nor is he deleted
-        for body in (before, change.body or {}):
-            if change.type == "user" and body.get("is_superuser"):
-                raise ValidationError(f"{self.caller.name} is no superuser: only those make or change one", status=403)
+        if change.type == "user":
+            if before and before["name"] != self.caller.name:
+                self._within(old, caller_of(old, before).access)  # who may more is neither changed nor deleted
+            self._spare_superusers(before, change.body or {})
         if change.body is not None and change.type == "user":
             self._within(config, caller_of(config, change.body).access)
             self._narrow(granted(config, change.body))

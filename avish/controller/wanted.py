@@ -149,7 +149,7 @@ def _wanted(
 
 def _places(config: Config, ids: Ids, service: Body, body: Body) -> tuple[str, ...]:
     """The engines that carry the service, in its VRF, or of them those that are named."""
-    carrying = [one for one in engines(config) if one.serves(service.get("se_group_ref"), service["vrf_context_ref"])]
+    carrying = [one for one in engines(config) if one.carries(service)]
     carrying.sort(key=lambda one: ids.get("engine", one.uuid) or 0)
     names = {one.name: one.place for one in carrying}
     chosen = [config.target(ref) for ref in (body.get("se_params") or {}).get("se_refs", [])]

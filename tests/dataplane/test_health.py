@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from dataplane import health
+from dataplane import sysctl
 from dataplane.errors import RefusedError
 from dataplane.health import Monitor
 from dataplane.health_model import Probe, Watch
@@ -99,7 +99,7 @@ def test_an_unexpected_error_is_survived(usable, monitor):
 
 
 def test_a_verdict_of_an_agent_before_is_used_once(usable, monitor, tmp_path):
-    (tmp_path / "old").write_text(json.dumps({"boot": health._boot(), "up": {f"m {HOST} 9": True}}))
+    (tmp_path / "old").write_text(json.dumps({"boot": sysctl.boot(), "up": {f"m {HOST} 9": True}}))
     again = Monitor(usable.use, tmp_path / "old")
     try:
         again.follow(state(9, interval=60.0, fall=3))
